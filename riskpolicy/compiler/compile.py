@@ -1,0 +1,194 @@
+"""compile_ruleset: one pass over the written form, a part at a time, all faults at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from riskpolicy.compiler.expressions import ExpressionCompiler, names_of
+from riskpolicy.compiler.tiers import compile_tiers
+from riskpolicy.compiler.trigger import AMOUNTS, NotASumError, compile_trigger
+from riskpolicy.errors import RulesetError, one_of, suggestion
+from riskpolicy.expressions.tree import Tree
+from riskpolicy.plan.plan import Deleveraging, Fund, Instruments, Layer, OrderKey, Plan, Rule, Step, Trigger
+from riskpolicy.ruleset.document import Steps
+from riskpolicy.ruleset.loader import LoadedRuleset
+from riskpolicy.ruleset.ruleset import Ruleset
+from riskpolicy.ruleset.waterfall import DEFAULTER, DELEVERAGING, RESIDUAL
+from riskpolicy.ruleset.written import NOT_STATED, Order, Stated
+from riskpolicy.vocabulary import CONSTANTS, Stage
+
+#: What holds where a ruleset says `not_stated` and nothing more.
+DEFAULT_LIQUIDATION_ORDER = (OrderKey("margin_ratio", descending=True), OrderKey("equity", descending=False))
+DEFAULT_TIES: tuple[OrderKey, ...] = ()
+DEFAULT_LIGHTS = (5, False)
+
+
+def compile_ruleset(loaded: LoadedRuleset) -> Plan:
+    """Return the plan of a loaded ruleset; RulesetError with every fault of its expressions and tiers."""
+    compiler = _Compiler(loaded)
+    plan = compiler.plan()
+    findings = compiler.expressions.findings
+    if plan is None or findings:
+        found = dict.fromkeys(findings)
+        raise RulesetError(sorted(found, key=lambda f: (f.place.line, f.place.column) if f.place else (0, 0)))
+    return plan
+
+
+class _Compiler:
+    def __init__(self, loaded: LoadedRuleset) -> None:
+        self.loaded = loaded
+        self.ruleset: Ruleset = loaded.ruleset
+        self.expressions = ExpressionCompiler(loaded.document)
+        self.silent: list[str] = []
+
+    def plan(self) -> Plan | None:
+        ruleset = self.ruleset
+        tiers = compile_tiers(self.loaded, self.expressions)
+        initial = self.rule(ruleset.margin.initial, "margin.initial", "position", Stage.VALUED)
+        trigger = self.trigger()
+        restricted = self.restricted()
+        bucket = names_of("bucket", Stage.SUMMED, without=CONSTANTS)
+        order = self.order(ruleset.liquidation.accounts, DEFAULT_LIQUIDATION_ORDER, bucket, ("liquidation", "accounts"))
+        steps = self.steps()
+        deleveraging = self.deleveraging()
+        if initial is None or trigger is None or self.expressions.findings:
+            return None
+        currencies = tuple(ruleset.currencies)
+        return Plan(
+            id=ruleset.id,
+            valid_from=ruleset.valid_from,
+            valid_until=ruleset.valid_until,
+            currencies=currencies,
+            instruments=self.instruments(currencies),
+            tiers=tiers,
+            modes=frozenset(ruleset.margin.modes),
+            initial=initial,
+            trigger=trigger,
+            restricted=restricted,
+            order=order,
+            steps=steps,
+            funds=tuple(Fund(f.id, currencies.index(f.currency)) for f in ruleset.funds),
+            layers=self.layers(),
+            deleveraging=deleveraging,
+            not_stated=tuple(self.silent),
+        )
+
+    def instruments(self, currencies: tuple[str, ...]) -> Instruments:
+        tables = [t.id for t in self.ruleset.margin.tiers]
+        groups = [(symbol, group) for group in self.ruleset.instruments for symbol in group.symbols]
+        number = {symbol: i for i, (symbol, _) in enumerate(groups)}
+        for symbol, group in groups:
+            number.update((alias, number[symbol]) for alias in group.aliases.get(symbol, ()))
+        sizes = tuple(Fraction(group.contract_size) for _, group in groups)
+        return Instruments(
+            symbols=tuple(symbol for symbol, _ in groups),
+            number=number,
+            currency=np.array([currencies.index(group.settle) for _, group in groups], np.int64),
+            contract_size=np.array([float(size) for size in sizes], np.float64),
+            contract_size_exact=sizes,
+            table=np.array([tables.index(group.tiers) for _, group in groups], np.int32),
+        )
+
+    def rule(self, text: str, rule_id: str, table: str, stage: Stage) -> Rule | None:
+        path: Steps = tuple(rule_id.split("."))
+        program = self.expressions.program(text, names_of(table, stage), path, condition=False)
+        return None if program is None else Rule(rule_id, program)
+
+    def trigger(self) -> Trigger | None:
+        text, path = self.ruleset.liquidation.trigger, ("liquidation", "trigger")
+        names = names_of("bucket", Stage.SUMMED)
+        tree = self.expressions.tree(text, names, path, condition=True)
+        program = tree and self.expressions.program(text, names, path, condition=True)
+        if not tree or not program:
+            return None
+        try:
+            return compile_trigger(tree, program)
+        except NotASumError as error:
+            message = "the trigger has no boundary that can be solved for"
+            hint = f"compare sums of {one_of(AMOUNTS)}, or `margin_ratio` with a constant above zero"
+            self.expressions.fault("trigger_form", message, hint, path, error.at)
+            return None
+
+    def restricted(self) -> Rule | None:
+        text = self.ruleset.liquidation.restricted
+        if text is None:
+            return None
+        path = ("liquidation", "restricted")
+        program = self.expressions.program(text, names_of("bucket", Stage.SUMMED), path, condition=True)
+        return None if program is None else Rule("liquidation.restricted", program)
+
+    def steps(self) -> tuple[Step, ...]:
+        made = []
+        for i, step in enumerate(self.ruleset.liquidation.steps):
+            path = ("liquidation", "steps", i, "when")
+            names = names_of("bucket", Stage.SUMMED)
+            when = None if step.when is None else self.expressions.program(step.when, names, path, condition=True)
+            made.append(Step(f"liquidation.steps.{step.id}", step.do, when))
+        return tuple(made)
+
+    def layers(self) -> tuple[Layer, ...]:
+        funds = [f.id for f in self.ruleset.funds]
+        words = (DEFAULTER, DELEVERAGING, RESIDUAL)
+        return tuple(
+            Layer(
+                id=f"waterfall.{layer.id}",
+                name=layer.id,
+                pays=layer.pays if layer.pays in words else "fund",
+                fund=-1 if layer.pays in words else funds.index(layer.pays),
+                all_or_nothing=layer.draw == "all_or_nothing",
+            )
+            for layer in self.ruleset.waterfall
+        )
+
+    def deleveraging(self) -> Deleveraging | None:
+        written = self.ruleset.deleveraging
+        if written is None:
+            return None
+        names = names_of("position", Stage.SUMMED)
+        let: dict[str, Tree] = {}
+        for name, text in written.let.items():
+            path = ("deleveraging", "let", name)
+            if name in names or not name.isidentifier():
+                message = f"`{name}` is a name of the language already" if name in names else f"`{name}` is no name"
+                self.expressions.fault("duplicate_id", message, "choose another name", path)
+            tree = self.expressions.tree(text, [*names, *let], path, condition=False)
+            if tree is not None:
+                let[name] = tree
+        score = self.expressions.program(written.score, names, ("deleveraging", "score"), condition=False, let=let)
+        ties = self.order(written.ties, DEFAULT_TIES, [*names, "account"], ("deleveraging", "ties"))
+        self.note(written.lights, "deleveraging.lights")
+        lights = written.lights.value
+        if score is None:
+            return None
+        count, by_quantity = (lights.count, lights.by == "quantity") if lights else DEFAULT_LIGHTS
+        return Deleveraging(Rule("deleveraging.score", score), ties, count, by_quantity)
+
+    def order(
+        self,
+        stated: Stated[tuple[Order, ...]],
+        default: tuple[OrderKey, ...],
+        columns: Sequence[str],
+        path: Steps,
+    ) -> tuple[OrderKey, ...]:
+        """Return an order's keys; `account` is dropped, since every order ends with it anyway."""
+        self.note(stated, ".".join(str(p) for p in path))
+        if stated.value is None:
+            return default
+        inside = path if stated.stated else (*path, NOT_STATED)
+        for i, key in enumerate(stated.value):
+            if key.column not in columns and key.column != "account":
+                hint = suggestion(key.column, columns) or f"columns: {one_of(columns, 40)}"
+                message = f"no column `{key.column}` to order by"
+                self.expressions.fault("order_key", message, hint, (*inside, i))
+            if key.column == "account" and (key.descending or i < len(stated.value) - 1):
+                message = "`account` decides last and ascending"
+                self.expressions.fault("order_key", message, "put it at the end", (*inside, i))
+        return tuple(OrderKey(k.column, k.descending) for k in stated.value if k.column != "account")
+
+    def note(self, stated: Stated[Any], rule_id: str) -> None:
+        if not stated.stated:
+            self.silent.append(rule_id)

@@ -1,0 +1,1 @@
+"""What the mechanisms share: the snapshot bound to a plan, result tables, exact twins."""

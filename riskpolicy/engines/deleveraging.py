@@ -1,0 +1,66 @@
+"""Deleveraging: the score of every position, its rank within (instrument, side), and its light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from riskpolicy.engines.core.bound import FLAT, Bound
+from riskpolicy.engines.core.programs import evaluate_rule
+from riskpolicy.engines.margin import position_name
+
+Floats = npt.NDArray[np.float64]
+Longs = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Per position in canonical order: score (NaN for none), rank (1 goes first) and light, -1 for none."""
+
+    score: Floats
+    rank: Longs
+    light: Longs
+
+
+def rank_positions(bound: Bound, columns: dict[str, Floats]) -> Queue:
+    """Rank the open positions of each (instrument, side) by the ruleset's score.
+
+    Highest score first, then the declared ties, then the account, ascending. Lights run from 1 (last) to
+    the declared count (first): by accounts, count minus the whole part of count x (rank - 1) / positions;
+    by quantity, count + 1 minus count x (share of the contracts up to and with this one), rounded up.
+    """
+    p, rules = bound.positions, bound.plan.deleveraging
+    n = len(p.row)
+    score, rank, light = np.full(n, np.nan), np.full(n, -1, np.int64), np.full(n, -1, np.int64)
+    rows = np.flatnonzero(p.side != FLAT)
+    if rules is None or not len(rows):
+        return Queue(score, rank, light)
+    taken = {name: values[rows] for name, values in columns.items()}
+    rule = rules.score
+    score[rows] = evaluate_rule(rule.program, rule.id, taken, len(rows), lambda i: position_name(bound, int(rows[i])))
+    keys: list[npt.NDArray[np.generic]] = [p.account[rows]]
+    for tie in reversed(rules.ties):
+        keys.append(-taken[tie.column] if tie.descending else taken[tie.column])
+    segment = p.instrument[rows].astype(np.int64) * 2 + p.side[rows]
+    order = np.lexsort((*keys, -score[rows], segment))
+    rows, segment = rows[order], segment[order]
+    first = np.flatnonzero(np.r_[True, segment[1:] != segment[:-1]])
+    size = np.diff(np.r_[first, len(rows)])
+    within = np.arange(len(rows)) - np.repeat(first, size)
+    rank[rows] = within + 1
+    if rules.lights_by_quantity:
+        light[rows] = _lights_by_quantity(np.abs(p.quantity[rows]), first, size, rules.light_count)
+    else:
+        light[rows] = rules.light_count - within * rules.light_count // np.repeat(size, size)
+    return Queue(score, rank, light)
+
+
+def _lights_by_quantity(quantity: Floats, first: Longs, size: Longs, count: int) -> Longs:
+    total = np.cumsum(quantity)
+    before = np.repeat(total[first] - quantity[first], size)
+    # Multiplied before it is divided: whole contracts then meet a light's edge exactly.
+    lit = np.ceil((total - before) * count / np.repeat(np.add.reduceat(quantity, first), size))
+    lights: Longs = (count + 1 - np.clip(lit, 1, count)).astype(np.int64)
+    return lights

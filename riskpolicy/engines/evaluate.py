@@ -1,0 +1,202 @@
+"""The conductor of an evaluation: bind, margin, decide, plan the draws, rank; each part when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from riskpolicy.engines.core.bound import CROSS, Bound, bind
+from riskpolicy.engines.core.tables import ResultTable, Value, count, money, number, rules, text
+from riskpolicy.engines.deleveraging import Queue, rank_positions
+from riskpolicy.engines.liquidation import Liquidation, decide_liquidation
+from riskpolicy.engines.margin import Margins, bankruptcy_prices, compute_margins, liquidation_prices
+from riskpolicy.engines.waterfall import Draws, plan_draws
+from riskpolicy.plan.plan import Plan
+from riskpolicy.snapshot.snapshot import Snapshot
+from riskpolicy.vocabulary import STATES
+
+Floats = npt.NDArray[np.float64]
+
+
+class Evaluation:
+    """One snapshot under one plan. Tables and their parts are computed when first read, then kept."""
+
+    def __init__(self, plan: Plan, snapshot: Snapshot) -> None:
+        self.plan = plan
+        self.snapshot = snapshot
+        self.bound: Bound = bind(plan, snapshot)
+        self.margins: Margins = compute_margins(self.bound)
+
+    def __repr__(self) -> str:
+        b = self.bound
+        return f"<Evaluation by {self.plan.id}: {len(b.positions.row)} positions, {len(b.buckets.account)} buckets>"
+
+    @cached_property
+    def liquidation(self) -> Liquidation:
+        """State, order and due step of every bucket."""
+        return decide_liquidation(self.bound, self._bucket_columns())
+
+    @cached_property
+    def queue(self) -> Queue:
+        """Score, rank and light of every position."""
+        return rank_positions(self.bound, self._position_columns())
+
+    @cached_property
+    def planned(self) -> Draws:
+        """Who pays the deficits at the mark."""
+        return plan_draws(self.bound, self.margins.equity, self.liquidation.rank, self.margins.unrealized_pnl)
+
+    @cached_property
+    def positions(self) -> ResultTable:
+        """A row a position, in the order of the snapshot's rows."""
+        bound, m, p = self.bound, self.margins, self.bound.positions
+        back = np.argsort(p.row)
+        triggered = self.liquidation.triggered
+        side = bound.snapshot.choices("positions", "position_side")
+        columns = {
+            "account": text(p.account[back], bound.snapshot.ids("positions", "account").labels),
+            "instrument": text(p.instrument[back], bound.plan.instruments.symbols),
+            "position_side": text(side.codes, side.words),
+            "quantity": number(p.quantity[back]),
+            "notional": money(m.notional[back]),
+            "unrealized_pnl": money(m.unrealized_pnl[back]),
+            "tier": text(m.tier[back], [t.id for t in self.plan.tiers.exact]),
+            "initial_margin": money(m.initial_margin[back]),
+            "maintenance_margin": money(m.maintenance_margin[back]),
+            "liquidation_price": number(liquidation_prices(bound, m, triggered)[back]),
+            "bankruptcy_price": number(bankruptcy_prices(bound, m)[back]),
+            "adl_score": number(self.queue.score[back]),
+            "adl_rank": count(self.queue.rank[back]),
+            "adl_light": count(self.queue.light[back]),
+            "rules": rules(m.tier[back], self._position_rules()),
+        }
+        return ResultTable("positions", columns)
+
+    @cached_property
+    def buckets(self) -> ResultTable:
+        """A row a bucket, ordered by account, currency, and cross before isolated."""
+        b, m, decided = self.bound.buckets, self.margins, self.liquidation
+        symbols = self.plan.instruments.symbols
+        codes, words = self._bucket_rules()
+        columns = {
+            "account": text(b.account, self._accounts()),
+            "currency": text(b.currency, self.plan.currencies),
+            "instrument": text(np.where(b.instrument == CROSS, -1, b.instrument), symbols),
+            "equity": money(m.equity),
+            "initial_margin": money(m.bucket_initial),
+            "maintenance_margin": money(m.bucket_maintenance),
+            "margin_ratio": number(m.margin_ratio),
+            "state": text(decided.state, STATES),
+            "liquidation_rank": count(decided.rank),
+            "rules": rules(codes, words),
+        }
+        return ResultTable("buckets", columns)
+
+    @cached_property
+    def accounts(self) -> ResultTable:
+        """Sums of the buckets of each account and currency."""
+        b, m = self.bound.buckets, self.margins
+        purse = b.account * len(self.plan.currencies) + b.currency
+        first = np.flatnonzero(np.r_[True, purse[1:] != purse[:-1]]) if len(purse) else np.zeros(0, np.int64)
+
+        def sums(values: Floats) -> Floats:
+            return np.add.reduceat(values, first) if len(first) else np.zeros(0)
+
+        columns = {
+            "account": text(b.account[first], self._accounts()),
+            "currency": text(b.currency[first], self.plan.currencies),
+            "balance": money(sums(b.wallet_balance)),
+            "unrealized_pnl": money(sums(m.bucket_pnl)),
+            "equity": money(sums(m.equity)),
+            "initial_margin": money(sums(m.bucket_initial)),
+            "maintenance_margin": money(sums(m.bucket_maintenance)),
+        }
+        return ResultTable("accounts", columns)
+
+    @cached_property
+    def draws(self) -> ResultTable:
+        """What each waterfall layer after the defaulter's own margin pays at the mark, by currency.
+
+        The amount is null where it depends on a fund whose balance the snapshot does not give.
+        """
+        layers, currencies = self.planned.layers, self.plan.currencies
+        used = sorted({*self.bound.buckets.currency.tolist()}) or list(range(len(currencies)))
+        rows = [(i, c) for i in range(len(layers)) for c in used]
+        layer = np.array([i for i, _ in rows], np.int64)
+        currency = np.array([c for _, c in rows], np.int64)
+        columns = {
+            "layer": text(layer, [x.name for x in layers]),
+            "currency": text(currency, currencies),
+            "amount": money(self.planned.amounts[layer, currency]),
+            "rule": text(layer, [x.id for x in layers]),
+        }
+        return ResultTable("draws", columns)
+
+    @property
+    def not_stated(self) -> tuple[str, ...]:
+        """Ids of the rules that the venue does not state."""
+        return self.plan.not_stated
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all tables as plain data for JSON: money as decimal text, missing as None."""
+        tables = (self.positions, self.buckets, self.accounts, self.draws)
+        out: dict[str, Any] = {"ruleset": f"{self.plan.id}@{self.plan.valid_from.date()}"}
+        listed: dict[str, list[dict[str, Value]]] = {t.name: list(t.rows()) for t in tables}
+        return {**out, **listed, "not_stated": list(self.not_stated)}
+
+    def _accounts(self) -> Sequence[str | int]:
+        return self.snapshot.ids("positions", "account").labels
+
+    def _position_rules(self) -> list[tuple[str, ...]]:
+        shared = (
+            self.plan.initial.id,
+            *((self.plan.deleveraging.score.id,) if self.plan.deleveraging else ()),
+        )
+        return [(tier.id, *shared) for tier in self.plan.tiers.exact]
+
+    def _bucket_rules(self) -> tuple[npt.NDArray[np.int64], list[tuple[str, ...]]]:
+        """Return each bucket's rule ids, as codes: by restricted or not, and by the step that is due."""
+        plan, decided = self.plan, self.liquidation
+        always: tuple[str, ...] = (plan.trigger.rule.id,)
+        restricted = (*always, "liquidation.restricted") if plan.restricted else always
+        words: list[tuple[str, ...]] = [
+            always,
+            restricted,
+            *((*always, "liquidation.accounts", step.id) for step in plan.steps),
+        ]
+        codes = np.where(decided.triggered, decided.step + 2, np.where(decided.state == 1, 1, 0))
+        return codes.astype(np.int64), words
+
+    def _bucket_columns(self) -> dict[str, Floats]:
+        b, m = self.bound.buckets, self.margins
+        return {
+            "wallet_balance": b.wallet_balance,
+            "unrealized_pnl": m.bucket_pnl,
+            "notional": m.bucket_notional,
+            "equity": m.equity,
+            "initial_margin": m.bucket_initial,
+            "maintenance_margin": m.bucket_maintenance,
+            "margin_ratio": m.margin_ratio,
+        }
+
+    def _position_columns(self) -> dict[str, Floats]:
+        m, p = self.margins, self.bound.positions
+        bucket = {f"bucket_{name}": values[p.bucket] for name, values in self._bucket_columns().items()}
+        return {
+            "quantity": p.quantity,
+            "entry_price": p.entry_price,
+            "entry_notional": m.entry_notional,
+            "market_mark_price": self.bound.mark[p.instrument],
+            "wallet_balance": bucket.pop("bucket_wallet_balance"),
+            "notional": m.notional,
+            "unrealized_pnl": m.unrealized_pnl,
+            "max_leverage": m.max_leverage,
+            "leverage": m.leverage,
+            "initial_margin": m.initial_margin,
+            "maintenance_margin": m.maintenance_margin,
+            **bucket,
+        }

@@ -1,0 +1,95 @@
+"""The waterfall planned at the mark: which layer pays how much of the deficits, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from riskpolicy.engines.core.bound import FLAT, Bound
+from riskpolicy.plan.plan import Layer
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What each layer pays, by layer and currency; NaN where a fund's balance is not in the snapshot.
+
+    `by_bucket` has, for every bucket with a deficit, the amount of each layer.
+    """
+
+    layers: tuple[Layer, ...]
+    amounts: Floats
+    by_bucket: dict[int, Floats] = field(default_factory=dict)
+
+
+def plan_draws(bound: Bound, equity: Floats, rank: npt.NDArray[np.int64], pnl: Floats) -> Draws:
+    """Plan who pays the deficits at the mark, bucket by bucket in liquidation order.
+
+    A bucket's deficit is what its equity lacks to zero: its own margin is spent by then, so the
+    defaulter's layer pays nothing more. A fund pays from its balance. Deleveraging pays up to the unrealized
+    profit of the positions opposite the bucket's own, which nothing before it has taken. The residual is the rest.
+    """
+    plan = bound.plan
+    layers = tuple(layer for layer in plan.layers if layer.pays != "defaulter")
+    amounts = np.zeros((len(layers), len(plan.currencies)))
+    draws = Draws(layers, amounts)
+    bankrupt = np.flatnonzero(equity < 0)
+    if not len(bankrupt):
+        return draws
+    balance = bound.fund_balance.copy()
+    profit = _profits(bound, pnl)
+    for bucket in bankrupt[np.argsort(rank[bankrupt])]:
+        currency = int(bound.buckets.currency[bucket])
+        paid = _pay(bound, layers, int(bucket), -float(equity[bucket]), balance, profit)
+        draws.by_bucket[int(bucket)] = paid
+        amounts[:, currency] += paid
+    return draws
+
+
+def _profits(bound: Bound, pnl: Floats) -> Floats:
+    """Return the unrealized profit by (instrument, side) that deleveraging can reach."""
+    p = bound.positions
+    cell = p.instrument.astype(np.int64) * 2 + p.side
+    open_ = p.side != FLAT
+    total = np.zeros((len(bound.plan.instruments.symbols), 2))
+    np.add.at(total.reshape(-1), cell[open_], np.maximum(pnl[open_], 0.0))
+    return total
+
+
+def _pay(
+    bound: Bound, layers: tuple[Layer, ...], bucket: int, deficit: float, balance: Floats, profit: Floats
+) -> Floats:
+    paid = np.zeros(len(layers))
+    left = deficit
+    for number, layer in enumerate(layers):
+        if layer.pays == "residual":
+            paid[number] = left
+        elif layer.pays == "deleveraging":
+            paid[number] = _from_profit(bound, bucket, left, profit, all_=layer.all_or_nothing)
+        elif bound.plan.funds[layer.fund].currency == bound.buckets.currency[bucket]:
+            share = min(left, balance[layer.fund]) if left > 0 else 0.0
+            if layer.all_or_nothing and share < left:
+                share = 0.0
+            paid[number] = share
+            balance[layer.fund] -= share
+        left -= paid[number]
+    return paid
+
+
+def _from_profit(bound: Bound, bucket: int, left: float, profit: Floats, *, all_: bool) -> float:
+    p, start = bound.positions, bound.buckets.start
+    cells = [
+        (int(p.instrument[i]), 1 - int(p.side[i])) for i in range(start[bucket], start[bucket + 1]) if p.side[i] != FLAT
+    ]
+    reach = sum(profit[cell] for cell in cells)
+    if np.isnan(left) or left <= 0 or (all_ and reach < left):
+        return left if np.isnan(left) else 0.0
+    taken = 0.0
+    for cell in cells:
+        share = min(left - taken, float(profit[cell]))
+        profit[cell] -= share
+        taken += share
+    return taken

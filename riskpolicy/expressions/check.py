@@ -1,0 +1,84 @@
+"""Names, functions and types of a tree, checked against what its place has to offer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from riskpolicy.errors import one_of, suggestion
+from riskpolicy.expressions.syntax import ExpressionError
+from riskpolicy.expressions.tree import (
+    Binary,
+    Call,
+    Compare,
+    Conditional,
+    Logic,
+    Name,
+    Negate,
+    Not,
+    Tree,
+    children,
+    is_condition,
+)
+from riskpolicy.vocabulary import FUNCTIONS
+
+NUMBER, CONDITION = "a number", "a condition"
+
+
+def faults(tree: Tree, names: Collection[str], *, condition: bool) -> list[ExpressionError]:
+    """Return every fault of a tree that may use `names` and must be a condition, or a number."""
+    found = list(_faults(tree, names))
+    if is_condition(tree) != condition:
+        want, got = (CONDITION, NUMBER) if condition else (NUMBER, CONDITION)
+        hint = "compare two numbers, as in `equity < maintenance_margin`" if condition else ""
+        found.insert(0, ExpressionError("expression_type", f"{want} is due here, this is {got}", tree.at, hint))
+    return found
+
+
+def _faults(tree: Tree, names: Collection[str]) -> Iterator[ExpressionError]:
+    yield from _own_faults(tree, names)
+    for child in children(tree):
+        yield from _faults(child, names)
+
+
+def _own_faults(tree: Tree, names: Collection[str]) -> Iterator[ExpressionError]:
+    match tree:
+        case Name():
+            if tree.name not in names:
+                hint = suggestion(tree.name, names) or f"known here: {one_of(sorted(names), 40)}"
+                yield ExpressionError("unknown_name", f"unknown name `{tree.name}`", tree.at, hint)
+        case Negate():
+            yield from _due(tree.operand, condition=False)
+        case Not():
+            yield from _due(tree.operand, condition=True)
+        case Binary() | Compare():
+            yield from _due(tree.left, condition=False)
+            yield from _due(tree.right, condition=False)
+        case Logic():
+            yield from _due(tree.left, condition=True)
+            yield from _due(tree.right, condition=True)
+        case Conditional():
+            yield from _due(tree.condition, condition=True)
+            yield from _due(tree.other, condition=is_condition(tree.then))
+        case Call():
+            yield from _call_faults(tree)
+
+
+def _call_faults(tree: Call) -> Iterator[ExpressionError]:
+    function = FUNCTIONS.get(tree.function)
+    if function is None:
+        hint = suggestion(tree.function, FUNCTIONS) or f"functions: {one_of(FUNCTIONS)}"
+        yield ExpressionError("unknown_function", f"unknown function `{tree.function}`", tree.at, hint)
+        return
+    given = len(tree.arguments)
+    if given < function.least or (function.most is not None and given > function.most):
+        most = "or more" if function.most is None else f"to {function.most}"
+        due = str(function.least) if function.most == function.least else f"{function.least} {most}"
+        yield ExpressionError("expression_arity", f"`{function.name}` takes {due} arguments, not {given}", tree.at)
+    for argument in tree.arguments:
+        yield from _due(argument, condition=False)
+
+
+def _due(tree: Tree, *, condition: bool) -> Iterator[ExpressionError]:
+    if is_condition(tree) != condition:
+        want, got = (CONDITION, NUMBER) if condition else (NUMBER, CONDITION)
+        yield ExpressionError("expression_type", f"{want} is due here, this is {got}", tree.at)

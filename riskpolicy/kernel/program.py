@@ -1,0 +1,173 @@
+"""One compiled expression with two interpreters: blocks of floats (fast), and exact fractions of one row.
+
+A Program is verified when it is built, so that the float interpreter carries no checks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from riskpolicy.kernel import _kernel
+from riskpolicy.kernel.opcodes import CODE, MAX_LOCALS, MAX_STACK, OPCODES
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+#: An exact number; infinity stands for itself, and None for the undefined value.
+Exact: TypeAlias = Fraction | float | None
+
+if tuple(o.name for o in OPCODES) != _kernel.OPCODE_NAMES:  # pragma: no cover
+    raise ImportError("the compiled kernel is out of date: reinstall riskpolicy")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Code as pairs (opcode, operand), its constants, and the names of the columns in its slots.
+
+    `source` is the text that it was compiled from. ValueError for code that is not well formed.
+    """
+
+    source: str
+    code: tuple[tuple[int, int], ...]
+    constants: tuple[Decimal, ...]
+    names: tuple[str, ...]
+    is_condition: bool
+    _words: npt.NDArray[np.int32] = field(init=False, repr=False, compare=False)
+    _floats: Floats = field(init=False, repr=False, compare=False)
+    _depth: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        depth = _verify(self.code, len(self.constants), len(self.names))
+        set_ = object.__setattr__
+        set_(self, "_words", np.array(self.code, dtype=np.int32).reshape(-1))
+        set_(self, "_floats", np.array([float(c) for c in self.constants], dtype=np.float64))
+        set_(self, "_depth", depth)
+
+    def run(self, columns: Mapping[str, Floats], rows: int) -> Floats:
+        """Return the value of every row; conditions are 1 and 0, and NaN is the undefined value.
+
+        Each column is a contiguous float64 array of `rows` values.
+        """
+        inputs = [np.ascontiguousarray(columns[name], dtype=np.float64) for name in self.names]
+        if any(len(column) != rows for column in inputs):
+            raise ValueError("columns differ in length")
+        out = np.empty(rows, dtype=np.float64)
+        _kernel.run_program(self._words, self._floats, inputs, self._depth, out)
+        return out
+
+    def exact(self, row: Mapping[str, Fraction | float]) -> Exact:
+        """Return the exact value for one row; None where it is undefined."""
+        stack: list[Exact] = []
+        local: dict[int, Exact] = {}
+        for code, operand in self.code:
+            name = OPCODES[code].name
+            if name == "const":
+                stack.append(Fraction(self.constants[operand]))
+            elif name == "load":
+                stack.append(row[self.names[operand]])
+            elif name == "local":
+                stack.append(local[operand])
+            elif name == "store":
+                local[operand] = stack.pop()
+            else:
+                taken = OPCODES[code].takes
+                arguments = stack[-taken:]
+                del stack[-taken:]
+                stack.append(_step(name, arguments))
+        return stack[-1]
+
+    def listing(self) -> str:
+        """Return the code as text, an instruction a line."""
+        lines = []
+        for code, operand in self.code:
+            opcode = OPCODES[code]
+            detail = {"constant": self.constants, "slot": self.names}.get(opcode.operand)
+            shown = f" {detail[operand] if detail else operand}" if opcode.operand else ""
+            lines.append(f"{opcode.name}{shown}")
+        return "\n".join(lines)
+
+
+def _verify(code: Sequence[tuple[int, int]], constants: int, slots: int) -> int:
+    """Check opcodes, operands and stack of straight-line code; return the deepest stack."""
+    limits = {"constant": constants, "slot": slots, "local": MAX_LOCALS, "": 1}
+    depth = deepest = 0
+    stored: set[int] = set()
+    for at, (number, operand) in enumerate(code):
+        if not 0 <= number < len(OPCODES):
+            raise ValueError(f"instruction {at}: no opcode {number}")
+        opcode = OPCODES[number]
+        if not 0 <= operand < limits[opcode.operand]:
+            raise ValueError(f"instruction {at}: `{opcode.name}` has no {opcode.operand or 'operand'} {operand}")
+        if opcode.name == "local" and operand not in stored:
+            raise ValueError(f"instruction {at}: local {operand} is read before it is stored")
+        if number == CODE["store"]:
+            stored.add(operand)
+        if depth < opcode.takes:
+            raise ValueError(f"instruction {at}: `{opcode.name}` finds {depth} values on the stack")
+        depth += opcode.leaves - opcode.takes
+        deepest = max(deepest, depth)
+    if depth != 1:
+        raise ValueError(f"the code leaves {depth} values, not one")
+    if deepest > MAX_STACK:
+        raise ValueError(f"the code needs a stack of {deepest}; at most {MAX_STACK} are allowed")
+    return deepest
+
+
+def _step(name: str, arguments: list[Exact]) -> Exact:
+    if name == "select":
+        then, other, condition = arguments
+        if condition is None:
+            return None
+        return then if condition else other
+    if name in ("and", "or"):
+        left, right = arguments
+        if left is None:
+            return None
+        return right if bool(left) == (name == "and") else left
+    if None in arguments:
+        return None
+    numbers = [n for n in arguments if n is not None]
+    if len(numbers) == 1:
+        return _unary(name, numbers[0])
+    return _binary(name, numbers[0], numbers[1])
+
+
+def _unary(name: str, a: Fraction | float) -> Exact:
+    if name == "neg":
+        return -a
+    if name == "abs":
+        return abs(a)
+    return Fraction(not a)
+
+
+def _binary(name: str, a: Fraction | float, b: Fraction | float) -> Exact:
+    match name:
+        case "add":
+            value: Fraction | float = a + b
+        case "sub":
+            value = a - b
+        case "mul":
+            value = a * b
+        case "div":
+            if b == 0:
+                return None
+            value = a / b
+        case "min":
+            value = b if b < a else a
+        case "max":
+            value = b if b > a else a
+        case "lt":
+            value = Fraction(a < b)
+        case "le":
+            value = Fraction(a <= b)
+        case "eq":
+            value = Fraction(a == b)
+        case _:
+            value = Fraction(a != b)
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,89 @@
+"""Exact numbers and instants: what a written or floating number means, and how one is printed."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+
+#: Longer numbers are refused before they are converted: exactness must not cost unbounded time.
+MAX_NUMBER_LENGTH = 100
+MAX_EXPONENT = 100
+
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+
+
+class NumberError(ValueError):
+    """A text that is not a number within the limits."""
+
+
+def parse_decimal(text: str) -> Decimal:
+    """Return the decimal that `text` writes; NumberError when it is no finite number within limits."""
+    if len(text) > MAX_NUMBER_LENGTH:
+        raise NumberError(f"a number of {len(text)} characters; at most {MAX_NUMBER_LENGTH} are allowed")
+    if not _NUMBER.fullmatch(text) or not text.isascii():
+        raise NumberError(f"`{text}` is not a number")
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise NumberError(f"`{text}` is not a number within the limits") from None
+    if value and abs(value.adjusted()) > MAX_EXPONENT:
+        raise NumberError(f"`{text}` is beyond 1e{MAX_EXPONENT} or below 1e-{MAX_EXPONENT}")
+    return value
+
+
+def parse_rate(text: str) -> Decimal:
+    """Return the fraction that a rate writes: `0.4%` and `0.004` are the same.
+
+    A bare rate of 1 or more in size is a NumberError, since it is nearly always a percentage that
+    lost its sign.
+    """
+    if text.endswith("%"):
+        return parse_decimal(text[:-1].rstrip()).scaleb(-2)
+    value = parse_decimal(text)
+    if abs(value) >= 1:
+        raise NumberError(f"a rate of {text} without a percent sign")
+    return value
+
+
+def exact(value: int | float | Decimal | Fraction) -> Fraction:
+    """Return the exact value: a float means its shortest decimal, everything else itself."""
+    if isinstance(value, float):
+        return Fraction(Decimal(repr(value)))
+    return Fraction(value)
+
+
+def decimal_text(value: int | float | Decimal) -> str:
+    """Return plain decimal digits, without exponent or trailing zeros; a float by its shortest decimal."""
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    text = format(Decimal(value), "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def fraction_text(value: Fraction, digits: int = 12) -> str:
+    """Return a fraction as decimal text: exact where it ends within `digits` places, else rounded with `~`."""
+    scaled = value * 10**digits
+    rounded = round(scaled)
+    text = decimal_text(Decimal(rounded).scaleb(-digits))
+    return text if scaled == rounded else f"~{text}"
+
+
+def parse_instant(text: str) -> datetime:
+    """Return the UTC instant of an ISO 8601 date (its first moment) or date and time; ValueError otherwise.
+
+    A time without an offset is UTC.
+    """
+    if len(text) == 10:
+        day = date.fromisoformat(text)
+        return datetime(day.year, day.month, day.day, tzinfo=UTC)
+    moment = datetime.fromisoformat(text)
+    return utc(moment)
+
+
+def utc(moment: datetime) -> datetime:
+    """Return a moment in UTC; one without an offset is UTC already."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,0 +1,74 @@
+"""Policy: the face of the library. Load a ruleset, evaluate snapshots, explain, find the rule in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from riskpolicy.compiler import compile_ruleset
+from riskpolicy.engines.core.reasons import Reason
+from riskpolicy.engines.evaluate import Evaluation
+from riskpolicy.engines.explain import explain_account
+from riskpolicy.errors import Place
+from riskpolicy.plan.plan import Plan
+from riskpolicy.ruleset.catalog import find_version, is_path
+from riskpolicy.ruleset.loader import LoadedRuleset, load_ruleset
+from riskpolicy.ruleset.places import rule_place
+from riskpolicy.ruleset.ruleset import Ruleset
+from riskpolicy.snapshot.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A ruleset and its plan. Immutable; one may be shared by any number of threads."""
+
+    loaded: LoadedRuleset
+    plan: Plan
+
+    @property
+    def ruleset(self) -> Ruleset:
+        """The rules as written."""
+        return self.loaded.ruleset
+
+    def evaluate(self, snapshot: Snapshot | Mapping[str, Any] | str | Path) -> Evaluation:
+        """Apply the rules to a snapshot: a Snapshot, a mapping of tables, or a JSON file.
+
+        Raises SnapshotError with every fault of the snapshot, or where it lies outside the ruleset's validity.
+        """
+        return Evaluation(self.plan, Snapshot.of(snapshot))
+
+    def explain(self, evaluation: Evaluation, account: str | int) -> tuple[Reason, ...]:
+        """Explain each bucket of an account, in exact arithmetic. QueryError for an unknown account."""
+        return explain_account(evaluation, account)
+
+    def place(self, rule_id: str) -> Place:
+        """Return the place in the ruleset's file that states a rule."""
+        return rule_place(self.loaded, rule_id)
+
+    def __repr__(self) -> str:
+        return f"<Policy {self.plan.id}@{self.plan.valid_from.date()}>"
+
+
+def load(source: str | Path, at: datetime | None = None) -> Policy:
+    """Load and compile a ruleset: `NAME[@INSTANT]`, or the path of a file.
+
+    A name without an instant means the version valid at `at`, else the newest. A named version's validity ends
+    where the next one's begins. Raises RulesetError with every fault of the first phase that has any.
+    """
+    if isinstance(source, Path) or is_path(source):
+        loaded = load_ruleset(source)
+        return Policy(loaded, compile_ruleset(loaded))
+    version = find_version(source, at)
+    loaded = load_ruleset(version.path)
+    plan = compile_ruleset(loaded)
+    ends = [end for end in (plan.valid_until, version.end) if end is not None]
+    return Policy(loaded, replace(plan, valid_until=min(ends, default=None)))
+
+
+def loads(text: str, name: str = "<text>") -> Policy:
+    """Load and compile a ruleset from YAML text; `name` stands for the file in messages."""
+    loaded = load_ruleset(name, text)
+    return Policy(loaded, compile_ruleset(loaded))

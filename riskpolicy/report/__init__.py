@@ -1,0 +1,1 @@
+"""Reports for people: what an evaluation looks like in a terminal."""

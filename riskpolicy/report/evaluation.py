@@ -1,0 +1,151 @@
+"""An evaluation in a terminal: states, liquidation order, draws and the head of the deleveraging queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from riskpolicy.engines.core.tables import ResultTable
+from riskpolicy.engines.evaluate import Evaluation
+from riskpolicy.report.text import amount, bar, plain_table, price
+from riskpolicy.vocabulary import STATES
+
+_STYLE = {"healthy": "green", "restricted": "yellow", "liquidatable": "dark_orange", "bankrupt": "red"}
+
+
+def evaluation_report(evaluation: Evaluation, rows: int = 10) -> Group:
+    """Return the report; `rows` limits every list of positions and buckets."""
+    parts: list[RenderableType] = [_headline(evaluation), _states(evaluation)]
+    if len(evaluation.positions) <= rows:
+        parts.append(positions_table(evaluation.positions, range(len(evaluation.positions))))
+    if (evaluation.liquidation.rank > 0).any():
+        parts += [_order(evaluation, rows), _draws(evaluation)]
+    if evaluation.plan.deleveraging is not None and len(evaluation.positions):
+        parts.append(_queue(evaluation, rows))
+    if evaluation.not_stated:
+        parts.append(Text(f"not stated by the venue, chosen here: {', '.join(evaluation.not_stated)}", style="dim"))
+    spaced = [line for part in parts for line in (part, Text(""))]
+    return Group(*spaced[:-1])
+
+
+def positions_table(positions: ResultTable, rows: range) -> Table:
+    """Return the positions in `rows` with their margins and prices."""
+    headings = [("account", False), ("instrument", False), ("quantity", True), ("maintenance", True)]
+    headings += [("liquidation", True), ("bankruptcy", True), ("adl", True)]
+    table = plain_table("Positions", headings)
+    for number in rows:
+        row = positions.row(number)
+        light = "-" if row["adl_light"] is None else f"{row['adl_rank']} ({row['adl_light']})"
+        table.add_row(
+            str(row["account"]),
+            str(row["instrument"]),
+            f"{row['quantity']:,}",
+            amount(row["maintenance_margin"]),
+            price(row["liquidation_price"]),
+            price(row["bankruptcy_price"]),
+            light,
+        )
+    return table
+
+
+def _headline(evaluation: Evaluation) -> Text:
+    bound = evaluation.bound
+    at = f" at {evaluation.snapshot.as_of:%Y-%m-%d %H:%M} UTC" if evaluation.snapshot.as_of else ""
+    name = f"{evaluation.plan.id}@{evaluation.plan.valid_from.date()}"
+    counts = f"{len(bound.positions.row):,} positions, {len(bound.buckets.account):,} buckets"
+    return Text.assemble((name, "bold"), f": {counts}{at}")
+
+
+def _states(evaluation: Evaluation) -> Table:
+    table = plain_table("States", [("state", False), ("buckets", True), ("equity", True), ("maintenance margin", True)])
+    state = evaluation.liquidation.state
+    for number, word in enumerate(STATES):
+        there = state == number
+        if not there.any() and word == "restricted":
+            continue
+        table.add_row(
+            Text(word, style=_STYLE[word]),
+            f"{int(there.sum()):,}",
+            amount(float(evaluation.margins.equity[there].sum())),
+            amount(float(evaluation.margins.bucket_maintenance[there].sum())),
+        )
+    return table
+
+
+def _order(evaluation: Evaluation, rows: int) -> Table:
+    rank = evaluation.liquidation.rank
+    total = int((rank > 0).sum())
+    headings = [("#", True), ("account", False), ("bucket", False), ("state", False), ("equity", True)]
+    headings += [("maintenance", True), ("step due", False)]
+    more = f"and {total - rows:,} more" if total > rows else None
+    table = plain_table("Liquidation order", headings, more)
+    ranked = np.flatnonzero(rank > 0)
+    for bucket in ranked[np.argsort(rank[ranked])][:rows].tolist():
+        row = evaluation.buckets.row(bucket)
+        step = evaluation.plan.steps[int(evaluation.liquidation.step[bucket])]
+        table.add_row(
+            str(row["liquidation_rank"]),
+            str(row["account"]),
+            f"{row['currency']} {row['instrument'] or 'cross'}",
+            Text(str(row["state"]), style=_STYLE[str(row["state"])]),
+            amount(row["equity"]),
+            amount(row["maintenance_margin"]),
+            step.id.rpartition(".")[2],
+        )
+    return table
+
+
+def _draws(evaluation: Evaluation) -> Table:
+    rows = list(evaluation.draws.rows())
+    total = sum(float(str(r["amount"])) for r in rows if r["amount"] is not None)
+    lacking = float(np.maximum(-evaluation.margins.equity, 0.0).sum())
+    title = f"Draws planned at the mark, for deficits of {amount(lacking)}"
+    table = plain_table(title, [("layer", False), ("amount", True), ("currency", False), ("", False)])
+    for row in rows:
+        share = float(str(row["amount"])) / total if row["amount"] is not None and total else 0.0
+        shown = "unknown: the fund's balance is not given" if row["amount"] is None else amount(row["amount"])
+        table.add_row(str(row["layer"]), shown, str(row["currency"]), bar(share))
+    return table
+
+
+def _queue(evaluation: Evaluation, rows: int) -> Table:
+    headings = [("instrument", False), ("side", False), ("#", True), ("account", False), ("quantity", True)]
+    headings += [("unrealized profit", True), ("score", True), ("light", True)]
+    table = plain_table("Head of the deleveraging queue", headings)
+    for number in _heads(evaluation, rows):
+        row = evaluation.positions.row(number)
+        quantity = row["quantity"]
+        assert isinstance(quantity, float)
+        table.add_row(
+            str(row["instrument"]),
+            "long" if quantity > 0 else "short",
+            str(row["adl_rank"]),
+            str(row["account"]),
+            f"{abs(quantity):,.6g}",
+            amount(row["unrealized_pnl"]),
+            f"{row['adl_score']:.4g}",
+            str(row["adl_light"]),
+        )
+    return table
+
+
+def _heads(evaluation: Evaluation, rows: int) -> Iterator[int]:
+    """Yield the first positions of the queues opposite to bankruptcies, else of the largest markets."""
+    p, queue, margins = evaluation.bound.positions, evaluation.queue, evaluation.margins
+    bankrupt = margins.equity[p.bucket] < 0
+    facing = p.instrument.astype(np.int64) * 2 + (1 - p.side)
+    weights = np.where(bankrupt, margins.notional, 0.0)
+    if not bankrupt.any():
+        facing, weights = p.instrument.astype(np.int64) * 2 + p.side, margins.notional
+    open_ = p.side < 2
+    size = np.bincount(facing[open_], weights=weights[open_])
+    cells = [c for c in np.argsort(-size, kind="stable")[:3].tolist() if size[c] > 0]
+    cell = p.instrument.astype(np.int64) * 2 + p.side
+    for c in cells:
+        there = np.flatnonzero((cell == c) & (queue.rank > 0) & (queue.rank <= max(1, rows // max(1, len(cells)))))
+        for i in there[np.argsort(queue.rank[there])].tolist():
+            yield int(p.row[i])

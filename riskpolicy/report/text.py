@@ -1,0 +1,65 @@
+"""How amounts and reasons read in a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+from rich.table import Table
+from rich.tree import Tree
+
+from riskpolicy.engines.core.reasons import Reason
+from riskpolicy.engines.core.tables import Value
+
+
+def amount(value: Value, places: int = 2) -> str:
+    """Return an amount with thousands separators, rounded to `places`; a dash for null."""
+    if value is None:
+        return "-"
+    number = float(value)  # type: ignore[arg-type]
+    return "infinite" if math.isinf(number) else f"{number:,.{places}f}"
+
+
+def price(value: Value) -> str:
+    """Return a price with eight significant digits; a dash for null."""
+    if value is None:
+        return "-"
+    number = float(value)  # type: ignore[arg-type]
+    places = max(0, min(8, 7 - math.floor(math.log10(abs(number))))) if number else 0
+    return f"{number:,.{places}f}"
+
+
+def plain_table(title: str, columns: Iterable[tuple[str, bool]], caption: str | None = None) -> Table:
+    """Return an empty table; a column is its heading and whether it is right-aligned."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.caption, table.caption_justify = caption, "left"
+    for heading, right in columns:
+        table.add_column(heading, justify="right" if right else "left", no_wrap=not right, header_style="dim")
+    return table
+
+
+def bar(share: float, width: int = 24) -> str:
+    """Return a bar of a share between 0 and 1; anything above zero shows."""
+    filled = round(max(0.0, min(1.0, share)) * width)
+    return "█" * max(filled, 1 if share > 0 else 0)
+
+
+def reason_tree(reason: Reason, place: Callable[[str], object]) -> Tree:
+    """Return a reason as a tree; each rule id is followed by where it stands."""
+    tree = Tree(_line(reason, place))
+    for child in reason.children:
+        tree.add(reason_tree(child, place))
+    return tree
+
+
+def reason_dict(reason: Reason) -> dict[str, object]:
+    """Return a reason as plain data for JSON."""
+    children = [reason_dict(child) for child in reason.children]
+    return {"statement": reason.statement, "rule": reason.rule, "children": children}
+
+
+def _line(reason: Reason, place: Callable[[str], object]) -> str:
+    statement = reason.statement.replace("[", r"\[")
+    if reason.rule is None:
+        return statement
+    return f"{statement}  [dim]{reason.rule}  {place(reason.rule)}[/dim]"

@@ -1,0 +1,1 @@
+"""The written form: what a ruleset file says, loaded with the place of every part."""

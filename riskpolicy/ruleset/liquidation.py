@@ -1,0 +1,79 @@
+"""Written form of liquidation: when a bucket is liquidated, in which order, by which steps."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from riskpolicy.ruleset.written import Expression, Field, Id, Order, Positive, Rate, Stated, Written
+
+Price = Literal["bankruptcy_price", "mark_price", "previous_mark", "oracle_price", "entry_price"]
+
+
+class _Step(Written):
+    id: Id
+    when: Expression | None = Field(
+        default=None, description="a condition on the bucket at the mark; without it the step is always open"
+    )
+
+
+class CancelOrders(_Step):
+    """Cancel the bucket's open orders."""
+
+    do: Literal["cancel_orders"]
+
+
+class Staged(Written):
+    """Large positions go in parts."""
+
+    above: Positive = Field(description="applies to a position with a notional above this")
+    portion: Rate = Field(description="the part of the position in the first order")
+    cooldown_seconds: Positive = Field(description="after it, the next order is for the whole position")
+
+
+class MarketOrder(_Step):
+    """Send the position to the book at any price."""
+
+    do: Literal["market_order"]
+    staged: Staged | None = None
+    fee: Rate = Field(default="0%", validate_default=True, description="of the notional closed")
+    leftover: Literal["account", "fund"] = Field(description="who keeps the margin that is left")
+
+
+class ImmediateOrCancel(_Step):
+    """Send the position to the book with a limit price."""
+
+    do: Literal["immediate_or_cancel"]
+    until: Literal["healthy", "closed"] = "closed"
+    price: Price
+    fee: Rate = Field(default="0%", validate_default=True, description="of the notional closed")
+    fee_to: Id | None = None
+
+
+class Takeover(_Step):
+    """A fund takes the positions and the margin behind them."""
+
+    do: Literal["takeover"]
+    by: Id = Field(description="the id of a fund")
+    price: Price
+    max_net_notional: Rate | None = Field(default=None, description="of the fund's balance")
+    leftover: Literal["account", "fund"] = "fund"
+
+
+class Deleverage(_Step):
+    """Close against the positions of others, by the rules in `deleveraging`."""
+
+    do: Literal["deleverage"]
+
+
+Step = Annotated[CancelOrders | MarketOrder | ImmediateOrCancel | Takeover | Deleverage, Field(discriminator="do")]
+
+
+class Liquidation(Written):
+    """From a healthy bucket to a closed one."""
+
+    trigger: Expression = Field(description="a condition on a bucket; where it holds the bucket is liquidatable")
+    restricted: Expression | None = Field(
+        default=None, description="a condition on a bucket that is not liquidatable but may only reduce"
+    )
+    accounts: Stated[tuple[Order, ...]] = Field(description="which bucket is liquidated first")
+    steps: tuple[Step, ...] = Field(min_length=1, description="who takes the contracts, in order")

@@ -1,0 +1,30 @@
+"""A ruleset as written: one venue's rules for one period."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from riskpolicy.ruleset.deleveraging import Deleveraging
+from riskpolicy.ruleset.instruments import Currency, Fund, Instruments
+from riskpolicy.ruleset.liquidation import Liquidation
+from riskpolicy.ruleset.margin import Margin
+from riskpolicy.ruleset.waterfall import Layer
+from riskpolicy.ruleset.written import Field, Id, Instant, Text, Written
+
+
+class Ruleset(Written):
+    """The whole document. Positions of its parts are in the Document that it was read from."""
+
+    riskpolicy: Literal[1] = Field(description="the version of the ruleset language")
+    id: Id = Field(description="the ruleset's name, the same in all its versions")
+    valid_from: Instant = Field(description="the first instant at which these rules hold")
+    valid_until: Instant | None = Field(default=None, description="the first instant at which they no longer do")
+    sources: dict[Id, Text] = Field(default={}, description="where each part was read, and when")
+    notes: tuple[Text, ...] = Field(default=(), description="what is inferred, chosen or contradicted by a source")
+    currencies: dict[Id, Currency] = Field(min_length=1)
+    funds: tuple[Fund, ...] = ()
+    instruments: tuple[Instruments, ...] = Field(min_length=1)
+    margin: Margin
+    liquidation: Liquidation
+    waterfall: tuple[Layer, ...] = Field(min_length=1, description="who pays a bucket's deficit, in order")
+    deleveraging: Deleveraging | None = None

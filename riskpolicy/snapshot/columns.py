@@ -1,0 +1,99 @@
+"""The three kinds of column: ids as codes, numbers with their exact values, choices as codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from riskpolicy.numbers import exact
+
+Label: TypeAlias = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Ids of one name space: `labels` are sorted, `codes` index them, so that codes sort like labels."""
+
+    codes: npt.NDArray[np.int64]
+    labels: Sequence[Label]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def label(self, row: int) -> Label:
+        """Return the id in a row."""
+        return plain(self.labels[int(self.codes[row])])
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """float64 values; NaN where `missing`. `exact` holds the rows whose text says more than the float."""
+
+    values: npt.NDArray[np.float64]
+    missing: npt.NDArray[np.bool_] | None = None
+    beyond: dict[int, Fraction] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def exact(self, row: int) -> Fraction | None:
+        """Return the exact value in a row; None where it is missing."""
+        if self.missing is not None and self.missing[row]:
+            return None
+        return self.beyond.get(row) or exact(float(self.values[row]))
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Texts of a closed list, as their places in it."""
+
+    codes: npt.NDArray[np.int8]
+    words: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def word(self, row: int) -> str:
+        """Return the text in a row."""
+        return self.words[int(self.codes[row])]
+
+
+Column: TypeAlias = Ids | Numbers | Choices
+
+
+def plain(label: Label | np.integer) -> Label:
+    """Return a label as a Python object."""
+    return int(label) if isinstance(label, np.integer) else label
+
+
+def code_ids(parts: Sequence[npt.NDArray[np.generic] | list[Label]]) -> list[Ids]:
+    """Give one name space to several columns of ids; if any of them holds text, all ids are text."""
+    arrays = [np.asarray(p) if isinstance(p, np.ndarray) else _array(p) for p in parts]
+    if all(a.dtype.kind in "iu" or not len(a) for a in arrays):
+        joined = np.concatenate([a.astype(np.int64) for a in arrays])
+        labels, codes = np.unique(joined, return_inverse=True)
+        split = np.split(codes.astype(np.int64), np.cumsum([len(a) for a in arrays])[:-1])
+        return [Ids(part, labels) for part in split]  # type: ignore[arg-type]
+    texts = [[str(x) for x in a.tolist()] for a in arrays]
+    words = sorted(set().union(*texts))
+    number = {word: code for code, word in enumerate(words)}
+    return [Ids(np.fromiter((number[t] for t in part), np.int64, len(part)), words) for part in texts]
+
+
+def _array(values: list[Label]) -> npt.NDArray[np.generic]:
+    if all(isinstance(v, int) and abs(v) < 2**63 for v in values):
+        return np.array(values, dtype=np.int64)
+    out: npt.NDArray[np.generic] = np.empty(len(values), dtype=object)
+    out[:] = values
+    return out
+
+
+def beyond_float(values: Iterable[tuple[int, Decimal]]) -> dict[int, Fraction]:
+    """Return the rows whose decimal is not the shortest decimal of its float."""
+    return {row: Fraction(v) for row, v in values if Decimal(repr(float(v))) != v}

@@ -1,0 +1,199 @@
+"""Values of any kind into columns, with every fault named by its row and key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from riskpolicy.errors import Finding, one_of, suggestion
+from riskpolicy.numbers import MAX_EXPONENT, NumberError, parse_decimal
+from riskpolicy.snapshot.columns import Choices, Label, Numbers, beyond_float
+from riskpolicy.vocabulary import Column, Kind, Sign, Table
+
+#: Of one fault in one column, this many rows are shown in full.
+SHOWN = 10
+
+
+class TableReader:
+    """Reads one table: a mapping of columns, or a list of rows."""
+
+    def __init__(self, table: Table, raw: object) -> None:
+        self.table = table
+        self.findings: list[Finding] = []
+        self.raw = self._columns(raw)
+        self.rows = self._length()
+
+    def ids(self, column: Column) -> npt.NDArray[np.generic] | list[Label]:
+        """Return the ids of a column, text or integers."""
+        values = self.raw.get(column.name)
+        if values is None:
+            return []
+        if isinstance(values, np.ndarray) and values.dtype.kind in "iuU":
+            return values
+        listed = _listed(values)
+        nulls = [i for i, v in enumerate(listed) if v is None]
+        wrong = [i for i, v in enumerate(listed) if v is not None and not _is_id(v)]
+        self._faults("null_value", column, nulls, "is null")
+        self._faults("wrong_type", column, wrong, "is neither text nor an integer")
+        return [v if _is_id(v) else "" for v in listed]
+
+    def numbers(self, column: Column) -> Numbers | None:
+        """Return a column of numbers; None where it is absent."""
+        values = self.raw.get(column.name)
+        if values is None:
+            return None
+        if isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.ndim == 1:
+            read = _from_array(values)
+        else:
+            read = self._from_objects(column, _listed(values))
+        if read.missing is not None and column.required:
+            self._faults("null_value", column, np.flatnonzero(read.missing).tolist(), "is null")
+        known = np.ones(len(read), bool) if read.missing is None else ~read.missing
+        bad = known & ~np.isfinite(read.values)
+        self._faults("not_finite", column, np.flatnonzero(bad).tolist(), "is not a finite number")
+        known &= ~bad
+        if column.sign is Sign.POSITIVE:
+            low = np.flatnonzero(known & ~(read.values > 0)).tolist()
+            self._faults("not_positive", column, low, "is not above zero")
+        if column.sign is Sign.NONNEGATIVE:
+            low = np.flatnonzero(known & (read.values < 0)).tolist()
+            self._faults("negative", column, low, "is below zero")
+        return read
+
+    def choices(self, column: Column) -> Choices:
+        """Return a column of words; the default where it is absent or null."""
+        values = self.raw.get(column.name)
+        place = {word: code for code, word in enumerate(column.choices)}
+        default = place[str(column.default)]
+        if values is None:
+            return Choices(np.full(self.rows, default, np.int8), column.choices)
+        listed = _listed(values)
+        codes = [default if v is None else place.get(v, -1) if isinstance(v, str) else -1 for v in listed]
+        wrong = [i for i, code in enumerate(codes) if code < 0]
+        self._faults("unknown_choice", column, wrong, f"is none of {one_of(column.choices)}")
+        return Choices(np.array(codes, dtype=np.int8).reshape(-1), column.choices)
+
+    def row_name(self, row: int) -> str:
+        """Return `positions[3] (account A, instrument BTC)` for messages; rows count from 0."""
+        parts = []
+        for key in self.table.key:
+            values = self.raw.get(key)
+            if values is not None and row < len(values) and values[row] is not None:
+                parts.append(f"{key} {values[row]}")
+        return f"{self.table.name}[{row}]" + (f" ({', '.join(parts)})" if parts else "")
+
+    def fault(self, code: str, message: str, hint: str = "") -> None:
+        """Report a fault of this table."""
+        self.findings.append(Finding(code, message, hint))
+
+    def _faults(self, code: str, column: Column, rows: list[int], what: str) -> None:
+        for row in rows[:SHOWN]:
+            values = self.raw[column.name]
+            shown = f" `{values[row]}`" if values[row] is not None else ""
+            hint = f"`{column.name}`: {column.meaning}" + (
+                f"; {column.sign.value}" if column.kind is Kind.NUMBER else ""
+            )
+            self.fault(code, f"{self.row_name(row)}: {column.name}{shown} {what}", hint)
+        if len(rows) > SHOWN:
+            self.fault(code, f"{self.table.name}: {column.name} {what} in {len(rows) - SHOWN:,} more rows")
+
+    def _columns(self, raw: object) -> Mapping[str, Any]:
+        if isinstance(raw, Mapping):
+            columns: Mapping[str, Any] = raw
+        elif isinstance(raw, list | tuple) and all(isinstance(row, Mapping) for row in raw):
+            names = dict.fromkeys(name for row in raw for name in row)
+            columns = {name: [row.get(name) for row in raw] for name in names}
+            if not raw:
+                columns = {c.name: [] for c in self.table.columns if c.required}
+        else:
+            what = f"`{self.table.name}` is neither a mapping of columns nor a list of rows"
+            self.fault("snapshot_form", what, "pass {column: values} or [{column: value}, ...]")
+            return {}
+        known = [c.name for c in self.table.columns]
+        for name in columns:
+            if name not in known:
+                hint = suggestion(str(name), known) or f"columns: {one_of(known)}"
+                self.fault("unknown_column", f"`{self.table.name}` has no column `{name}`", hint)
+        for column in self.table.columns:
+            if column.required and column.name not in columns:
+                hint = f"`{column.name}`: {column.meaning}"
+                self.fault("missing_column", f"`{self.table.name}` lacks the column `{column.name}`", hint)
+        return {name: values for name, values in columns.items() if name in known and values is not None}
+
+    def _length(self) -> int:
+        lengths = {}
+        for name, values in list(self.raw.items()):
+            if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__"):
+                self.fault("snapshot_form", f"`{self.table.name}.{name}` is not a sequence of values")
+                return 0
+            lengths[name] = len(values)
+        if len(set(lengths.values())) > 1:
+            shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            self.fault("column_length", f"the columns of `{self.table.name}` differ in length: {shown}")
+            return min(lengths.values())
+        return next(iter(lengths.values()), 0)
+
+    def _from_objects(self, column: Column, values: list[object]) -> Numbers:
+        out = np.full(len(values), np.nan)
+        missing = np.zeros(len(values), bool)
+        wrong: list[int] = []
+        written: list[tuple[int, Decimal]] = []
+        for i, v in enumerate(values):
+            if type(v) is float:
+                out[i] = v
+            elif v is None:
+                missing[i] = True
+            else:
+                number = _decimal(v)
+                if number is None:
+                    wrong.append(i)
+                    out[i] = 1.0
+                elif not number.is_finite():
+                    out[i] = float(number)
+                else:
+                    out[i] = float(number)
+                    written.append((i, number))
+        self._faults("wrong_type", column, wrong, "is not a number")
+        return Numbers(out, missing if missing.any() else None, beyond_float(written))
+
+
+def _from_array(values: npt.NDArray[np.generic]) -> Numbers:
+    out = np.ascontiguousarray(values, dtype=np.float64)
+    if values.dtype.kind == "f":
+        if values.dtype.itemsize < 8:
+            # A narrow float means its own shortest decimal, which is not that of the widened one.
+            out = np.array([float(str(v)) for v in values], dtype=np.float64)
+        return Numbers(out)
+    large = np.flatnonzero(np.abs(out) >= 2**53)
+    return Numbers(out, None, beyond_float((int(i), Decimal(int(values[i]))) for i in large))
+
+
+def _decimal(value: object) -> Decimal | None:
+    """Return the decimal that a value means; None where it means none. NaN and infinity pass through."""
+    if isinstance(value, bool | np.bool_):
+        return None
+    if isinstance(value, str):
+        try:
+            return parse_decimal(value)
+        except NumberError:
+            return Decimal(value) if value in ("NaN", "Infinity", "-Infinity") else None
+    if isinstance(value, np.floating):
+        return Decimal(str(value))
+    if isinstance(value, int | np.integer):
+        return Decimal(int(value)) if abs(int(value)) < 10**MAX_EXPONENT else None
+    if isinstance(value, Decimal):
+        fits = not value.is_finite() or not value or abs(value.adjusted()) <= MAX_EXPONENT
+        return value if fits else None
+    return Decimal(repr(value)) if isinstance(value, float) else None
+
+
+def _listed(values: Iterable[Any]) -> list[Any]:
+    return values.tolist() if isinstance(values, np.ndarray) else list(values)
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and value != ""

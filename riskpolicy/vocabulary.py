@@ -1,0 +1,204 @@
+"""The words of the language as plain data: tables, columns, names and functions, with type and unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from types import MappingProxyType
+
+
+class Kind(Enum):
+    """What a column holds."""
+
+    ID = "id"
+    NUMBER = "number"
+    CHOICE = "choice"
+
+
+class Sign(Enum):
+    """Which numbers a column admits; NaN and infinity never."""
+
+    ANY = "any number"
+    NONZERO = "any number but zero"
+    NONNEGATIVE = "zero or more"
+    POSITIVE = "above zero"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a snapshot table. `default` replaces an absent column or a null."""
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+    required: bool = False
+    sign: Sign = Sign.ANY
+    choices: tuple[str, ...] = ()
+    default: float | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A snapshot table: no two rows have the same key."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    def column(self, name: str) -> Column:
+        """Return the column of that name."""
+        return next(c for c in self.columns if c.name == name)
+
+
+def _id(name: str, meaning: str, *, required: bool = True) -> Column:
+    return Column(name, Kind.ID, "id", meaning, required=required)
+
+
+def _number(name: str, unit: str, meaning: str, sign: Sign = Sign.ANY, *, required: bool = False) -> Column:
+    return Column(name, Kind.NUMBER, unit, meaning, required=required, sign=sign)
+
+
+POSITIONS = Table(
+    "positions",
+    ("account", "instrument", "position_side"),
+    (
+        _id("account", "who holds the position"),
+        _id("instrument", "a symbol or alias of the ruleset"),
+        _number("quantity", "contracts", "signed contracts: above zero long, below zero short", required=True),
+        _number("entry_price", "price", "average price of entry", Sign.POSITIVE, required=True),
+        Column(
+            "position_side", Kind.CHOICE, "", "net, or one side of a hedged position",
+            choices=("net", "long", "short"), default="net",
+        ),
+        Column(
+            "margin_mode", Kind.CHOICE, "", "whose balance stands behind the position",
+            choices=("cross", "isolated"), default="cross",
+        ),
+        _number("isolated_margin", "money", "the isolated position's own margin, part of no balance"),
+        _number("leverage", "ratio", "as selected; absent means the tier's maximum", Sign.POSITIVE),
+    ),
+)  # fmt: skip
+
+ACCOUNTS = Table(
+    "accounts",
+    ("account", "currency"),
+    (
+        _id("account", "who owns the balance"),
+        _id("currency", "a currency of the ruleset"),
+        _number("balance", "money", "cross balance without unrealized profit; below zero is borrowed", required=True),
+    ),
+)  # fmt: skip
+
+MARKETS = Table(
+    "markets",
+    ("instrument",),
+    (
+        _id("instrument", "a symbol or alias of the ruleset"),
+        _number("mark_price", "price", "the price that margins are computed at", Sign.POSITIVE, required=True),
+        _number("index_price", "price", "spot index", Sign.POSITIVE),
+        _number("oracle_price", "price", "oracle price", Sign.POSITIVE),
+        _number("previous_mark", "price", "mark price before the last update", Sign.POSITIVE),
+        _number("open_interest", "contracts", "contracts open, one side counted", Sign.NONNEGATIVE),
+        _number("daily_volume", "contracts", "contracts traded in 24 hours", Sign.NONNEGATIVE),
+        _number("realized_volatility", "ratio", "per square root of a year", Sign.NONNEGATIVE),
+        _number("funding_rate", "ratio", "of the current funding period; above zero longs pay"),
+    ),
+)  # fmt: skip
+
+FUNDS = Table(
+    "funds",
+    ("fund",),
+    (
+        _id("fund", "a fund of the ruleset"),
+        _id("currency", "the fund's currency"),
+        _number("balance", "money", "what the fund can pay", Sign.NONNEGATIVE, required=True),
+    ),
+)
+
+#: The tables of a snapshot, by name. A snapshot may also say `as_of` and `complete`.
+TABLES: Mapping[str, Table] = MappingProxyType({table.name: table for table in (POSITIONS, ACCOUNTS, MARKETS, FUNDS)})
+
+
+class Stage(IntEnum):
+    """When a name has its value; an expression may use names of its own stage and before."""
+
+    INPUT = 0
+    VALUED = 1  # marked to market, tier found
+    MARGINED = 2  # position margins known
+    SUMMED = 3  # bucket sums known
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A number that an expression may use, as a column of the expression's table."""
+
+    name: str
+    unit: str
+    stage: Stage
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of the expression language; `most` is None where any number of arguments will do."""
+
+    name: str
+    least: int
+    most: int | None
+    meaning: str
+
+
+_BUCKET = (
+    Name("wallet_balance", "money", Stage.INPUT, "cross balance, or the isolated margin"),
+    Name("unrealized_pnl", "money", Stage.VALUED, "sum over the bucket's positions"),
+    Name("notional", "money", Stage.VALUED, "sum of the positions' values at the mark, unsigned"),
+    Name("equity", "money", Stage.VALUED, "wallet_balance + unrealized_pnl"),
+    Name("initial_margin", "money", Stage.SUMMED, "sum over the bucket's positions"),
+    Name("maintenance_margin", "money", Stage.SUMMED, "sum over the bucket's positions"),
+    Name("margin_ratio", "ratio", Stage.SUMMED, "maintenance_margin / equity; infinite where equity <= 0, margin due"),
+)  # fmt: skip
+
+_POSITION = (
+    Name("quantity", "contracts", Stage.INPUT, "signed contracts"),
+    Name("entry_price", "price", Stage.INPUT, "average price of entry"),
+    Name("entry_notional", "money", Stage.INPUT, "value at the entry price, unsigned"),
+    Name("market_mark_price", "price", Stage.INPUT, "mark price of the instrument"),
+    Name("wallet_balance", "money", Stage.INPUT, "the balance behind the bucket"),
+    Name("notional", "money", Stage.VALUED, "value at the mark price, unsigned"),
+    Name("unrealized_pnl", "money", Stage.VALUED, "profit at the mark price; a loss is below zero"),
+    Name("max_leverage", "ratio", Stage.VALUED, "the tier's"),
+    Name("leverage", "ratio", Stage.VALUED, "as selected, or the tier's maximum"),
+    Name("initial_margin", "money", Stage.MARGINED, "by the rule margin.initial"),
+    Name("maintenance_margin", "money", Stage.VALUED, "by the position's tier"),
+    *(
+        Name(f"bucket_{n.name}", n.unit, Stage.SUMMED, f"the bucket's {n.name}")
+        for n in _BUCKET
+        if n.name != "wallet_balance"
+    ),
+)
+
+#: The names an expression may use, by its table.
+NAMES: Mapping[str, Mapping[str, Name]] = MappingProxyType(
+    {
+        "position": MappingProxyType({n.name: n for n in _POSITION}),
+        "bucket": MappingProxyType({n.name: n for n in _BUCKET}),
+    }
+)
+
+#: One unit of the row's settlement currency, so that `1 * settle` is money.
+CONSTANTS: Mapping[str, tuple[float, str]] = MappingProxyType({"settle": (1.0, "money")})
+
+FUNCTIONS: Mapping[str, Function] = MappingProxyType(
+    {
+        f.name: f
+        for f in (
+            Function("min", 2, None, "the smallest argument"),
+            Function("max", 2, None, "the largest argument"),
+            Function("abs", 1, 1, "the argument without its sign"),
+        )
+    }
+)
+
+STATES = ("healthy", "restricted", "liquidatable", "bankrupt")

@@ -1,0 +1,1 @@
+"""The rulesets that ship with riskpolicy: one folder a venue, one file a version."""

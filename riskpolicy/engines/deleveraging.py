@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from riskpolicy.engines.core.bound import FLAT, Bound
 from riskpolicy.engines.core.programs import evaluate_rule
-from riskpolicy.engines.margin import position_name
 
 Floats = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
@@ -39,7 +38,7 @@ def rank_positions(bound: Bound, columns: dict[str, Floats]) -> Queue:
         return Queue(score, rank, light)
     taken = {name: values[rows] for name, values in columns.items()}
     rule = rules.score
-    score[rows] = evaluate_rule(rule.program, rule.id, taken, len(rows), lambda i: position_name(bound, int(rows[i])))
+    score[rows] = evaluate_rule(rule.program, rule.id, taken, len(rows), lambda i: bound.position_name(int(rows[i])))
     keys: list[npt.NDArray[np.generic]] = [p.account[rows]]
     for tie in reversed(rules.ties):
         keys.append(-taken[tie.column] if tie.descending else taken[tie.column])

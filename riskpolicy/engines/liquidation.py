@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from riskpolicy.engines.core.bound import CROSS, Bound
+from riskpolicy.engines.core.bound import Bound
 from riskpolicy.engines.core.programs import evaluate_rule
 from riskpolicy.kernel.program import Program
 from riskpolicy.plan.plan import OrderKey
@@ -45,17 +45,9 @@ def decide_liquidation(bound: Bound, columns: dict[str, Floats]) -> Liquidation:
     return Liquidation(state, triggered, _ranks(plan.order, columns, triggered), _steps(bound, columns, triggered))
 
 
-def bucket_name(bound: Bound, bucket: int) -> str:
-    """Return `bucket A USDC cross` or `bucket A USDC isolated BTC` for messages."""
-    b = bound.buckets
-    number = int(b.instrument[bucket])
-    mode = "cross" if number == CROSS else f"isolated {bound.plan.instruments.symbols[number]}"
-    return f"bucket {bound.account(int(b.account[bucket]))} {bound.plan.currencies[b.currency[bucket]]} {mode}"
-
-
 def _holds(bound: Bound, rule_id: str, program: Program, columns: dict[str, Floats]) -> npt.NDArray[np.bool_]:
     rows = len(bound.buckets.account)
-    values = evaluate_rule(program, rule_id, columns, rows, lambda k: bucket_name(bound, k))
+    values = evaluate_rule(program, rule_id, columns, rows, bound.bucket_name)
     return np.equal(values, 1.0)
 
 

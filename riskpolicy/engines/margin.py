@@ -34,13 +34,6 @@ class Margins:
     margin_ratio: Floats
 
 
-def position_name(bound: Bound, i: int) -> str:
-    """Return `positions[3] (account A, instrument BTC)` for canonical position i."""
-    p = bound.positions
-    symbol = bound.plan.instruments.symbols[p.instrument[i]]
-    return f"positions[{p.row[i]}] (account {bound.account(int(p.account[i]))}, instrument {symbol})"
-
-
 def compute_margins(bound: Bound) -> Margins:
     """Value every position and sum per bucket.
 
@@ -89,7 +82,7 @@ def compute_margins(bound: Bound) -> Margins:
         "maintenance_margin": maintenance,
     }
     rule = plan.initial
-    initial = evaluate_rule(rule.program, rule.id, columns, n, lambda i: position_name(bound, i))
+    initial = evaluate_rule(rule.program, rule.id, columns, n, bound.position_name)
     _kernel.bucket_sums(b.start, initial, bucket_initial)
     equity = b.wallet_balance + bucket_pnl
     return Margins(

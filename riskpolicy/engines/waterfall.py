@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,18 +66,23 @@ def _pay(
     paid = np.zeros(len(layers))
     left = deficit
     for number, layer in enumerate(layers):
-        if layer.pays == "residual":
+        if math.isnan(left) or layer.pays == "residual":
             paid[number] = left
         elif layer.pays == "deleveraging":
             paid[number] = _from_profit(bound, bucket, left, profit, all_=layer.all_or_nothing)
         elif bound.plan.funds[layer.fund].currency == bound.buckets.currency[bucket]:
-            share = min(left, balance[layer.fund]) if left > 0 else 0.0
-            if layer.all_or_nothing and share < left:
-                share = 0.0
+            share = _from_fund(left, float(balance[layer.fund]), all_=layer.all_or_nothing)
             paid[number] = share
             balance[layer.fund] -= share
         left -= paid[number]
     return paid
+
+
+def _from_fund(left: float, balance: float, *, all_: bool) -> float:
+    """Return what a fund pays: unknown (NaN) where something is due and its balance is not given."""
+    if left == 0 or math.isnan(balance):
+        return 0.0 if left == 0 else math.nan
+    return 0.0 if all_ and balance < left else min(left, balance)
 
 
 def _from_profit(bound: Bound, bucket: int, left: float, profit: Floats, *, all_: bool) -> float:
@@ -85,8 +91,8 @@ def _from_profit(bound: Bound, bucket: int, left: float, profit: Floats, *, all_
         (int(p.instrument[i]), 1 - int(p.side[i])) for i in range(start[bucket], start[bucket + 1]) if p.side[i] != FLAT
     ]
     reach = sum(profit[cell] for cell in cells)
-    if np.isnan(left) or left <= 0 or (all_ and reach < left):
-        return left if np.isnan(left) else 0.0
+    if all_ and reach < left:
+        return 0.0
     taken = 0.0
     for cell in cells:
         share = min(left - taken, float(profit[cell]))

@@ -73,7 +73,9 @@ def _call_faults(tree: Call) -> Iterator[ExpressionError]:
     if given < function.least or (function.most is not None and given > function.most):
         most = "or more" if function.most is None else f"to {function.most}"
         due = str(function.least) if function.most == function.least else f"{function.least} {most}"
-        yield ExpressionError("expression_arity", f"`{function.name}` takes {due} arguments, not {given}", tree.at)
+        plural = "" if due == "1" else "s"
+        message = f"`{function.name}` takes {due} argument{plural}, not {given}"
+        yield ExpressionError("expression_arity", message, tree.at)
     for argument in tree.arguments:
         yield from _due(argument, condition=False)
 

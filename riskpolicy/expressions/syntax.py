@@ -65,9 +65,10 @@ def parse(text: str) -> Tree:
     try:
         parsed = ast.parse(flat[start:], mode="eval")
     except SyntaxError as error:
-        at = start + max(0, (error.offset or 1) - 1)
-        message = f"not an expression: {error.msg}" if error.msg else "not an expression"
-        raise ExpressionError("expression_syntax", message, min(at, max(0, len(text) - 1))) from None
+        # Python says 0 where the text ends too early.
+        at = start + error.offset - 1 if error.offset else len(text) - 1
+        why = error.msg if error.offset else "it ends too early"
+        raise ExpressionError("expression_syntax", f"not an expression: {why}", min(at, len(text) - 1)) from None
     except (MemoryError, RecursionError, ValueError):
         raise ExpressionError("expression_limit", "the expression is nested too deeply", 0) from None
     _limit_tree(parsed)

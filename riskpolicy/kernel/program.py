@@ -142,7 +142,7 @@ def _unary(name: str, a: Fraction | float) -> Exact:
     if name == "neg":
         return -a
     if name == "abs":
-        return abs(a)
+        return -a if a < 0 else a
     return Fraction(not a)
 
 

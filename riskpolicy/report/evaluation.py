@@ -41,8 +41,8 @@ def positions_table(positions: ResultTable, rows: range) -> Table:
         row = positions.row(number)
         light = "-" if row["adl_light"] is None else f"{row['adl_rank']} ({row['adl_light']})"
         table.add_row(
-            str(row["account"]),
-            str(row["instrument"]),
+            Text(str(row["account"])),
+            Text(str(row["instrument"])),
             f"{row['quantity']:,}",
             amount(row["maintenance_margin"]),
             price(row["liquidation_price"]),
@@ -89,8 +89,8 @@ def _order(evaluation: Evaluation, rows: int) -> Table:
         step = evaluation.plan.steps[int(evaluation.liquidation.step[bucket])]
         table.add_row(
             str(row["liquidation_rank"]),
-            str(row["account"]),
-            f"{row['currency']} {row['instrument'] or 'cross'}",
+            Text(str(row["account"])),
+            Text(f"{row['currency']} {row['instrument'] or 'cross'}"),
             Text(str(row["state"]), style=_STYLE[str(row["state"])]),
             amount(row["equity"]),
             amount(row["maintenance_margin"]),
@@ -121,10 +121,10 @@ def _queue(evaluation: Evaluation, rows: int) -> Table:
         quantity = row["quantity"]
         assert isinstance(quantity, float)
         table.add_row(
-            str(row["instrument"]),
+            Text(str(row["instrument"])),
             "long" if quantity > 0 else "short",
             str(row["adl_rank"]),
-            str(row["account"]),
+            Text(str(row["account"])),
             f"{abs(quantity):,.6g}",
             amount(row["unrealized_pnl"]),
             f"{row['adl_score']:.4g}",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 
 from riskpolicy.engines.core.reasons import Reason
@@ -58,8 +59,7 @@ def reason_dict(reason: Reason) -> dict[str, object]:
     return {"statement": reason.statement, "rule": reason.rule, "children": children}
 
 
-def _line(reason: Reason, place: Callable[[str], object]) -> str:
-    statement = reason.statement.replace("[", r"\[")
+def _line(reason: Reason, place: Callable[[str], object]) -> Text:
     if reason.rule is None:
-        return statement
-    return f"{statement}  [dim]{reason.rule}  {place(reason.rule)}[/dim]"
+        return Text(reason.statement)
+    return Text.assemble(reason.statement, "  ", (f"{reason.rule}  {place(reason.rule)}", "dim"))

@@ -6,6 +6,7 @@ fit each other (checks). Expressions are checked when the ruleset is compiled.
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from riskpolicy.errors import Finding, Place, RulesetError, one_of, suggestion
 from riskpolicy.ruleset.checks import check_ruleset
 from riskpolicy.ruleset.document import Document, Steps, child, read_document
+from riskpolicy.ruleset.liquidation import Step
 from riskpolicy.ruleset.ruleset import Ruleset
 from riskpolicy.ruleset.written import NOT_STATED, Written
 
@@ -63,14 +66,19 @@ def load_ruleset(source: str | Path, text: str | None = None) -> LoadedRuleset:
 
 def _shape_findings(document: Document, error: ValidationError) -> list[Finding]:
     found: dict[tuple[Place, str], Finding] = {}
-    for item in error.errors(include_url=False):
-        finding = _shape_finding(document, item["type"], item["loc"], item["msg"])
+    items = error.errors(include_url=False)
+    for item in items:
+        loc = item["loc"]
+        if item["type"] == "too_short" and any(i["loc"][: len(loc)] == loc and i["loc"] != loc for i in items):
+            continue  # too short only because its items are faulty, which is reported
+        finding = _shape_finding(document, item)
         if finding.place is not None:
             found.setdefault((finding.place, finding.message), finding)
     return sorted(found.values(), key=lambda f: (f.place.line, f.place.column) if f.place else (0, 0))
 
 
-def _shape_finding(document: Document, kind: str, loc: Steps, message: str) -> Finding:
+def _shape_finding(document: Document, item: ErrorDetails) -> Finding:
+    kind, loc, message = item["type"], item["loc"], item["msg"]
     path = _steps_in(document, loc)
     code = _CODES.get(kind, "invalid_value")
     if kind == "extra_forbidden":
@@ -81,10 +89,31 @@ def _shape_finding(document: Document, kind: str, loc: Steps, message: str) -> F
     if kind == "missing":
         where = document.key_place(path) if path else document.place(0, 0)
         return Finding(code, f"key `{loc[-1]}` is missing", f"add `{loc[-1]}:` here", where)
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _tag_finding(document, path, item["ctx"])
     name = next((str(step) for step in reversed(path) if isinstance(step, str)), "ruleset")
     text = message[0].lower() + message[1:] if message else message
     text = text.replace("input should be", "must be")
-    return Finding(code, f"`{name}`: {text}", _HINTS.get(kind, ""), document.value_place(path))
+    hint = _HINTS.get(kind, "")
+    if kind == "literal_error":
+        hint = suggestion(str(item["input"]), re.findall(r"'([^']*)'", item["ctx"]["expected"]))
+    return Finding(code, f"`{name}`: {text}", hint, document.value_place(path))
+
+
+def _tag_finding(document: Document, path: Steps, context: dict[str, Any]) -> Finding:
+    """Report a missing or unknown `do`."""
+    known = [tag.strip("' ") for tag in context.get("expected_tags", "").split(",") if tag]
+    if "tag" not in context:
+        hint = f"add `do:` with one of {one_of(_step_tags())}"
+        return Finding("missing_key", "key `do` is missing", hint, document.value_place(path))
+    tag = context["tag"]
+    hint = suggestion(tag, known) or f"known: {one_of(known)}"
+    return Finding("invalid_value", f"`do`: no step is called `{tag}`", hint, document.value_place((*path, "do")))
+
+
+def _step_tags() -> list[str]:
+    steps = typing.get_args(typing.get_args(Step)[0])
+    return [tag for step in steps for tag in _tags(step)]
 
 
 def _steps_in(document: Document, loc: Steps) -> Steps:

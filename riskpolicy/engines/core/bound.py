@@ -77,6 +77,18 @@ class Bound:
         """Return the account of a code."""
         return plain(self.snapshot.ids("positions", "account").labels[code])
 
+    def position_name(self, i: int) -> str:
+        """Return `positions[3] (account A, instrument BTC)` for canonical position i."""
+        p = self.positions
+        symbol = self.plan.instruments.symbols[int(p.instrument[i])]
+        return f"positions[{p.row[i]}] (account {self.account(int(p.account[i]))}, instrument {symbol})"
+
+    def bucket_name(self, bucket: int) -> str:
+        """Return `bucket A USDC cross` or `bucket A USDC isolated BTC`."""
+        b, number = self.buckets, int(self.buckets.instrument[bucket])
+        mode = "cross" if number == CROSS else f"isolated {self.plan.instruments.symbols[number]}"
+        return f"bucket {self.account(int(b.account[bucket]))} {self.plan.currencies[int(b.currency[bucket])]} {mode}"
+
     def exact_wallet(self, bucket: int) -> Fraction:
         """Return the exact balance behind a bucket."""
         cross = self.buckets.instrument[bucket] == CROSS

@@ -1,0 +1,81 @@
+"""The rooms import downwards only: the table below is the architecture, and imports for types count too."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "riskpolicy"
+GROUND = {"errors", "numbers", "vocabulary"}
+CORE = GROUND | {"plan", "kernel", "snapshot", "engines.core"}
+MECHANISMS = {f"engines.{name}" for name in ("margin", "liquidation", "waterfall", "deleveraging")}
+FACE = GROUND | {"ruleset", "compiler", "plan", "snapshot", "engines.core", "engines.evaluate", "engines.explain"}
+
+#: What each room may import of ours, itself aside.
+MAY_IMPORT = {
+    **{room: set() for room in GROUND},
+    "ruleset": GROUND,
+    "expressions": GROUND,
+    "kernel": GROUND,
+    "snapshot": GROUND,
+    "plan": GROUND | {"kernel"},
+    "compiler": GROUND | {"ruleset", "expressions", "plan", "kernel"},
+    "engines.core": GROUND | {"plan", "kernel", "snapshot"},
+    **dict.fromkeys(MECHANISMS, CORE),
+    "engines.evaluate": CORE | MECHANISMS,
+    "engines.explain": CORE | MECHANISMS | {"engines.evaluate"},
+    "policy": FACE,
+    "": FACE | {"policy"},
+    "report": FACE | {"policy"},
+    "cli": FACE | {"policy", "report", ""},
+}
+
+
+def room_of(module: str) -> str:
+    """`engines.core.bound` is in the room `engines.core`, `engines.margin` is a room of its own."""
+    parts = module.split(".")
+    return ".".join(parts[: 2 if parts[0] == "engines" else 1])
+
+
+def imports_of(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name.removeprefix("riskpolicy").lstrip(".") for name in names if name.split(".")[0] == "riskpolicy"}
+
+
+def known_room(name: str) -> str:
+    """The room of an imported name: the longest known room that it starts with; a name of the package is ``."""
+    room = room_of(name)
+    return room if room in MAY_IMPORT else ""
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_file_imports_only_what_its_room_may(path):
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+    room = room_of(module)
+    if room == "engines":
+        assert imports_of(path) == set()
+        return
+    allowed = MAY_IMPORT[room] | {room}
+    wrong = {name for name in imports_of(path) if known_room(name) not in allowed}
+    assert not wrong, f"{room} imports {sorted(wrong)}"
+
+
+def test_the_check_can_fail():
+    assert known_room("policy.load") == "policy"
+    assert known_room("engines.core.bound.Bound") not in MAY_IMPORT["kernel"]
+    assert known_room("engines.waterfall.plan_draws") not in MAY_IMPORT["engines.margin"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_file_says_its_purpose_in_its_first_line(path):
+    assert ast.get_docstring(ast.parse(path.read_text())), "a module docstring is due"
+    assert path.read_text().startswith('"""')

@@ -45,6 +45,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "unknown_function": "a function that does not exist",
         "expression_type": "a number where a condition is due, or the other way round",
         "expression_arity": "a function is given too few or too many arguments",
+        "expression_unit": "amounts of different units are added, compared or expected",
         "expression_value": "an expression has no value for a row",
         "trigger_form": "the trigger must compare sums of bucket amounts",
         "order_key": "an order key is a column, then `asc` or `desc`",

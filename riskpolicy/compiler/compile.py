@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from riskpolicy.compiler.expressions import ExpressionCompiler, names_of
+from riskpolicy.compiler.expressions import ExpressionCompiler, columns_of, scope_of
 from riskpolicy.compiler.tiers import compile_tiers
 from riskpolicy.compiler.trigger import AMOUNTS, NotASumError, compile_trigger
 from riskpolicy.errors import RulesetError, one_of, suggestion
 from riskpolicy.expressions.tree import Tree
+from riskpolicy.expressions.units import MONEY, UnitCheck
 from riskpolicy.plan.plan import Deleveraging, Fund, Instruments, Layer, OrderKey, Plan, Rule, Step, Trigger
 from riskpolicy.ruleset.document import Steps
 from riskpolicy.ruleset.loader import LoadedRuleset
 from riskpolicy.ruleset.ruleset import Ruleset
 from riskpolicy.ruleset.waterfall import DEFAULTER, DELEVERAGING, RESIDUAL
 from riskpolicy.ruleset.written import NOT_STATED, Order, Stated
-from riskpolicy.vocabulary import CONSTANTS, Stage
+from riskpolicy.vocabulary import Stage
 
 #: What holds where a ruleset says `not_stated` and nothing more.
 DEFAULT_LIQUIDATION_ORDER = (OrderKey("margin_ratio", descending=True), OrderKey("equity", descending=False))
@@ -48,10 +49,10 @@ class _Compiler:
     def plan(self) -> Plan | None:
         ruleset = self.ruleset
         tiers = compile_tiers(self.loaded, self.expressions)
-        initial = self.rule(ruleset.margin.initial, "margin.initial", "position", Stage.VALUED)
+        initial = self.initial()
         trigger = self.trigger()
         restricted = self.restricted()
-        bucket = names_of("bucket", Stage.SUMMED, without=CONSTANTS)
+        bucket = list(columns_of("bucket", Stage.SUMMED))
         order = self.order(ruleset.liquidation.accounts, DEFAULT_LIQUIDATION_ORDER, bucket, ("liquidation", "accounts"))
         steps = self.steps()
         deleveraging = self.deleveraging()
@@ -93,16 +94,16 @@ class _Compiler:
             table=np.array([tables.index(group.tiers) for _, group in groups], np.int32),
         )
 
-    def rule(self, text: str, rule_id: str, table: str, stage: Stage) -> Rule | None:
-        path: Steps = tuple(rule_id.split("."))
-        program = self.expressions.program(text, names_of(table, stage), path, condition=False)
-        return None if program is None else Rule(rule_id, program)
+    def initial(self) -> Rule | None:
+        text, scope = self.ruleset.margin.initial, scope_of("position", Stage.VALUED)
+        program = self.expressions.program(text, scope, ("margin", "initial"), unit=MONEY)
+        return None if program is None else Rule("margin.initial", program)
 
     def trigger(self) -> Trigger | None:
         text, path = self.ruleset.liquidation.trigger, ("liquidation", "trigger")
-        names = names_of("bucket", Stage.SUMMED)
-        tree = self.expressions.tree(text, names, path, condition=True)
-        program = tree and self.expressions.program(text, names, path, condition=True)
+        scope = scope_of("bucket", Stage.SUMMED)
+        tree = self.expressions.tree(text, scope, path, condition=True)
+        program = tree and self.expressions.program(text, scope, path, condition=True)
         if not tree or not program:
             return None
         try:
@@ -118,15 +119,15 @@ class _Compiler:
         if text is None:
             return None
         path = ("liquidation", "restricted")
-        program = self.expressions.program(text, names_of("bucket", Stage.SUMMED), path, condition=True)
+        program = self.expressions.program(text, scope_of("bucket", Stage.SUMMED), path, condition=True)
         return None if program is None else Rule("liquidation.restricted", program)
 
     def steps(self) -> tuple[Step, ...]:
         made = []
         for i, step in enumerate(self.ruleset.liquidation.steps):
             path = ("liquidation", "steps", i, "when")
-            names = names_of("bucket", Stage.SUMMED)
-            when = None if step.when is None else self.expressions.program(step.when, names, path, condition=True)
+            scope = scope_of("bucket", Stage.SUMMED)
+            when = None if step.when is None else self.expressions.program(step.when, scope, path, condition=True)
             made.append(Step(f"liquidation.steps.{step.id}", step.do, when))
         return tuple(made)
 
@@ -148,18 +149,19 @@ class _Compiler:
         written = self.ruleset.deleveraging
         if written is None:
             return None
-        names = names_of("position", Stage.SUMMED)
+        columns, scope = columns_of("position", Stage.SUMMED), scope_of("position", Stage.SUMMED)
         let: dict[str, Tree] = {}
         for name, text in written.let.items():
             path = ("deleveraging", "let", name)
-            if name in names or not name.isidentifier():
-                message = f"`{name}` is a name of the language already" if name in names else f"`{name}` is no name"
+            if name in scope or not name.isidentifier():
+                message = f"`{name}` is a name of the language already" if name in scope else f"`{name}` is no name"
                 self.expressions.fault("duplicate_id", message, "choose another name", path)
-            tree = self.expressions.tree(text, [*names, *let], path, condition=False)
+            tree = self.expressions.tree(text, scope, path)
             if tree is not None:
                 let[name] = tree
-        score = self.expressions.program(written.score, names, ("deleveraging", "score"), condition=False, let=let)
-        ties = self.order(written.ties, DEFAULT_TIES, [*names, "account"], ("deleveraging", "ties"))
+                scope[name] = UnitCheck(scope).unit(tree)
+        score = self.expressions.program(written.score, scope, ("deleveraging", "score"), let=let)
+        ties = self.order(written.ties, DEFAULT_TIES, [*columns, "account"], ("deleveraging", "ties"))
         self.note(written.lights, "deleveraging.lights")
         lights = written.lights.value
         if score is None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import TypeAlias
 
 from riskpolicy.compiler.programs import emit
 from riskpolicy.errors import Finding
 from riskpolicy.expressions.check import faults
 from riskpolicy.expressions.syntax import ExpressionError, parse
 from riskpolicy.expressions.tree import Tree
+from riskpolicy.expressions.units import MONEY, UNITS, Unit, UnitCheck
 from riskpolicy.kernel.opcodes import MAX_STACK
 from riskpolicy.kernel.program import Program
 from riskpolicy.ruleset.document import Document, Steps
@@ -18,10 +20,18 @@ from riskpolicy.vocabulary import CONSTANTS, NAMES, Stage
 _CONSTANTS = {name: Decimal(repr(value)) for name, (value, _) in CONSTANTS.items()}
 
 
-def names_of(table: str, stage: Stage, *, without: Collection[str] = ()) -> list[str]:
-    """Return the names that an expression over `table` has at `stage`, constants included."""
-    known = [n.name for n in NAMES[table].values() if n.stage <= stage and n.name not in without]
-    return [*known, *CONSTANTS]
+#: The names of a place and their units; None fits every unit.
+Scope: TypeAlias = Mapping[str, Unit | None]
+
+
+def columns_of(table: str, stage: Stage) -> dict[str, Unit | None]:
+    """Return the columns that an expression over `table` has at `stage`, with their units."""
+    return {n.name: UNITS[n.unit] for n in NAMES[table].values() if n.stage <= stage}
+
+
+def scope_of(table: str, stage: Stage) -> dict[str, Unit | None]:
+    """Return the names that an expression over `table` has at `stage`: its columns and the constants."""
+    return {**columns_of(table, stage), **{name: UNITS[unit] for name, (_, unit) in CONSTANTS.items()}}
 
 
 class ExpressionCompiler:
@@ -31,14 +41,26 @@ class ExpressionCompiler:
         self.document = document
         self.findings: list[Finding] = []
 
-    def tree(self, text: str, names: Collection[str], path: Steps, *, condition: bool) -> Tree | None:
-        """Return the checked tree of the expression at `path`; None, with findings, where it is faulty."""
+    def tree(
+        self, text: str, scope: Scope, path: Steps, *, condition: bool = False, unit: Unit | None = None
+    ) -> Tree | None:
+        """Return the checked tree of the expression at `path`; None, with findings, where it is faulty.
+
+        It must be a condition, or a number of `unit` (None: of any unit).
+        """
         try:
             tree = parse(text)
         except ExpressionError as error:
             self._fault(error, path)
             return None
-        wrong = faults(tree, names, condition=condition)
+        wrong = faults(tree, scope, condition=condition)
+        if not wrong:
+            check = UnitCheck(scope)
+            got = check.unit(tree)
+            wrong = check.faults
+            if not (wrong or condition or unit is None or got is None or got == unit):
+                hint = "write `1 * settle` for one unit of money" if unit == MONEY else ""
+                wrong = [ExpressionError("expression_unit", f"{unit} is due here, this is {got}", tree.at, hint)]
         for fault in wrong:
             self._fault(fault, path)
         return None if wrong else tree
@@ -46,14 +68,15 @@ class ExpressionCompiler:
     def program(
         self,
         text: str,
-        names: Collection[str],
+        scope: Scope,
         path: Steps,
         *,
-        condition: bool,
+        condition: bool = False,
+        unit: Unit | None = None,
         let: Mapping[str, Tree] | None = None,
     ) -> Program | None:
-        """Return the program of the expression at `path`; None, with findings, where it is faulty."""
-        tree = self.tree(text, [*names, *(let or {})], path, condition=condition)
+        """Return the program of the expression at `path`; `let` gives the trees of names in the scope."""
+        tree = self.tree(text, scope, path, condition=condition, unit=unit)
         if tree is None:
             return None
         try:

@@ -128,7 +128,8 @@ class _Compiler:
             path = ("liquidation", "steps", i, "when")
             scope = scope_of("bucket", Stage.SUMMED)
             when = None if step.when is None else self.expressions.program(step.when, scope, path, condition=True)
-            made.append(Step(f"liquidation.steps.{step.id}", step.do, when))
+            step_id = f"liquidation.steps.{step.id}"
+            made.append(Step(step_id, step.do, None if when is None else Rule(f"{step_id}.when", when)))
         return tuple(made)
 
     def layers(self) -> tuple[Layer, ...]:

@@ -13,7 +13,17 @@ from riskpolicy.engines.core.bound import CROSS, Bound, bind
 from riskpolicy.engines.core.tables import ResultTable, Value, count, money, number, rules, text
 from riskpolicy.engines.deleveraging import Queue, rank_positions
 from riskpolicy.engines.liquidation import Liquidation, decide_liquidation
-from riskpolicy.engines.margin import Margins, bankruptcy_prices, compute_margins, liquidation_prices
+from riskpolicy.engines.margin import (
+    Margins,
+    bankruptcy_prices,
+    bucket_bounds,
+    bucket_columns,
+    compute_margins,
+    liquidation_prices,
+    own_bounds,
+    position_bounds,
+    position_columns,
+)
 from riskpolicy.engines.waterfall import Draws, plan_draws
 from riskpolicy.plan.plan import Plan
 from riskpolicy.snapshot.snapshot import Snapshot
@@ -38,12 +48,15 @@ class Evaluation:
     @cached_property
     def liquidation(self) -> Liquidation:
         """State, order and due step of every bucket."""
-        return decide_liquidation(self.bound, self._bucket_columns())
+        columns = bucket_columns(self.bound, self.margins)
+        return decide_liquidation(self.bound, columns, self._bucket_bounds)
 
     @cached_property
     def queue(self) -> Queue:
         """Score, rank and light of every position."""
-        return rank_positions(self.bound, self._position_columns())
+        columns = position_columns(self.bound, self.margins)
+        bounds = position_bounds(self.bound, self._own_bounds, self._bucket_bounds)
+        return rank_positions(self.bound, columns, bounds)
 
     @cached_property
     def planned(self) -> Draws:
@@ -141,12 +154,30 @@ class Evaluation:
         """Ids of the rules that the venue does not state."""
         return self.plan.not_stated
 
+    @property
+    def decided_exactly(self) -> dict[str, int]:
+        """How many tiers, states and ranks the floats left in doubt, so that exact arithmetic decided them."""
+        return {
+            "tiers": self.margins.exact_tiers,
+            "states": self.liquidation.exact_states,
+            "liquidation_ranks": self.liquidation.exact_ranks,
+            "adl_ranks": self.queue.exact_ranks,
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Return all tables as plain data for JSON: money as decimal text, missing as None."""
         tables = (self.positions, self.buckets, self.accounts, self.draws)
         out: dict[str, Any] = {"ruleset": f"{self.plan.id}@{self.plan.valid_from.date()}"}
         listed: dict[str, list[dict[str, Value]]] = {t.name: list(t.rows()) for t in tables}
         return {**out, **listed, "not_stated": list(self.not_stated)}
+
+    @cached_property
+    def _own_bounds(self) -> dict[str, Floats]:
+        return own_bounds(self.bound, self.margins)
+
+    @cached_property
+    def _bucket_bounds(self) -> dict[str, Floats]:
+        return bucket_bounds(self.bound, self.margins, self._own_bounds)
 
     def _accounts(self) -> Sequence[str | int]:
         return self.snapshot.ids("positions", "account").labels
@@ -170,33 +201,3 @@ class Evaluation:
         ]
         codes = np.where(decided.triggered, decided.step + 2, np.where(decided.state == 1, 1, 0))
         return codes.astype(np.int64), words
-
-    def _bucket_columns(self) -> dict[str, Floats]:
-        b, m = self.bound.buckets, self.margins
-        return {
-            "wallet_balance": b.wallet_balance,
-            "unrealized_pnl": m.bucket_pnl,
-            "notional": m.bucket_notional,
-            "equity": m.equity,
-            "initial_margin": m.bucket_initial,
-            "maintenance_margin": m.bucket_maintenance,
-            "margin_ratio": m.margin_ratio,
-        }
-
-    def _position_columns(self) -> dict[str, Floats]:
-        m, p = self.margins, self.bound.positions
-        bucket = {f"bucket_{name}": values[p.bucket] for name, values in self._bucket_columns().items()}
-        return {
-            "quantity": p.quantity,
-            "entry_price": p.entry_price,
-            "entry_notional": m.entry_notional,
-            "market_mark_price": self.bound.mark[p.instrument],
-            "wallet_balance": bucket.pop("bucket_wallet_balance"),
-            "notional": m.notional,
-            "unrealized_pnl": m.unrealized_pnl,
-            "max_leverage": m.max_leverage,
-            "leverage": m.leverage,
-            "initial_margin": m.initial_margin,
-            "maintenance_margin": m.maintenance_margin,
-            **bucket,
-        }

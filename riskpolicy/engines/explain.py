@@ -56,7 +56,7 @@ class _Explainer:
         if self.row["liquidation_rank"] is not None:
             out.append(Reason(f"liquidated as number {self.row['liquidation_rank']}", "liquidation.accounts"))
             step = self.plan.steps[int(self.evaluation.liquidation.step[self.bucket])]
-            when = f", open because {step.when.source}" if step.when else ""
+            when = f", open because {step.when.program.source}" if step.when else ""
             out.append(Reason(f"step due at this mark: {step.do.replace('_', ' ')}{when}", step.id))
         return out
 

@@ -2,76 +2,112 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
 from riskpolicy.engines.core.bound import Bound
-from riskpolicy.engines.core.programs import evaluate_rule
-from riskpolicy.kernel.program import Program
-from riskpolicy.plan.plan import OrderKey
+from riskpolicy.engines.core.exact import exact_bucket_row
+from riskpolicy.engines.core.ordering import Key, order_rows
+from riskpolicy.engines.core.programs import decide
+from riskpolicy.plan.plan import Rule
 from riskpolicy.vocabulary import STATES
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 HEALTHY, RESTRICTED, LIQUIDATABLE, BANKRUPT = range(len(STATES))
 
 
 @dataclass(frozen=True, slots=True)
 class Liquidation:
-    """Per bucket: its state, whether it is liquidated, its rank (1 first, -1 for none), its step (-1 for none)."""
+    """Per bucket: its state, whether it is liquidated, its rank (1 first, -1 for none), its step (-1 for none).
+
+    `exact_states` and `exact_ranks` count the decisions that needed exact arithmetic.
+    """
 
     state: npt.NDArray[np.int8]
-    triggered: npt.NDArray[np.bool_]
+    triggered: Flags
     rank: npt.NDArray[np.int64]
     step: npt.NDArray[np.int64]
+    exact_states: int
+    exact_ranks: int
 
 
-def decide_liquidation(bound: Bound, columns: dict[str, Floats]) -> Liquidation:
-    """Decide states, order and steps from the bucket columns of the vocabulary.
+def decide_liquidation(bound: Bound, columns: Mapping[str, Floats], bounds: Mapping[str, Floats]) -> Liquidation:
+    """Decide states, order and steps from the bucket columns and their bounds.
 
     bankrupt: equity < 0; else liquidatable: the trigger holds; else restricted where the ruleset says so.
     A bankrupt bucket is liquidated whether or not the trigger holds.
     """
-    plan = bound.plan
-    buckets = len(bound.buckets.account)
-    bankrupt = columns["equity"] < 0
-    triggered = _holds(bound, plan.trigger.rule.id, plan.trigger.rule.program, columns) | bankrupt
-    state = np.full(buckets, HEALTHY, np.int8)
-    if plan.restricted is not None:
-        state[_holds(bound, plan.restricted.id, plan.restricted.program, columns)] = RESTRICTED
-    state[triggered] = LIQUIDATABLE
-    state[bankrupt] = BANKRUPT
-    return Liquidation(state, triggered, _ranks(plan.order, columns, triggered), _steps(bound, columns, triggered))
+    return _Decisions(bound, columns, bounds).liquidation()
 
 
-def _holds(bound: Bound, rule_id: str, program: Program, columns: dict[str, Floats]) -> npt.NDArray[np.bool_]:
-    rows = len(bound.buckets.account)
-    values = evaluate_rule(program, rule_id, columns, rows, bound.bucket_name)
-    return np.equal(values, 1.0)
+class _Decisions:
+    def __init__(self, bound: Bound, columns: Mapping[str, Floats], bounds: Mapping[str, Floats]) -> None:
+        self.bound = bound
+        self.columns = columns
+        self.bounds = bounds
+        self.exact_states = 0
 
+    def liquidation(self) -> Liquidation:
+        plan = self.bound.plan
+        bankrupt = self._bankrupt()
+        triggered = self._holds(plan.trigger.rule) | bankrupt
+        state = np.full(len(bankrupt), HEALTHY, np.int8)
+        if plan.restricted is not None:
+            state[self._holds(plan.restricted)] = RESTRICTED
+        state[triggered] = LIQUIDATABLE
+        state[bankrupt] = BANKRUPT
+        step = self._steps(triggered)
+        rank, exact_ranks = self._ranks(triggered)
+        return Liquidation(state, triggered, rank, step, self.exact_states, exact_ranks)
 
-def _ranks(
-    keys: tuple[OrderKey, ...], columns: dict[str, Floats], triggered: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.int64]:
-    """Rank the triggered buckets by the keys, then in bucket order (account, currency, instrument)."""
-    rank = np.full(len(triggered), -1, np.int64)
-    rows = np.flatnonzero(triggered)
-    sort = [-columns[k.column][rows] if k.descending else columns[k.column][rows] for k in keys]
-    order = rows[np.lexsort((rows, *sort[::-1]))]
-    rank[order] = np.arange(1, len(order) + 1)
-    return rank
+    def _holds(self, rule: Rule) -> Flags:
+        holds, exact = decide(
+            rule,
+            self.columns,
+            self.bounds,
+            lambda bucket: exact_bucket_row(self.bound, bucket),
+            self.bound.bucket_name,
+        )
+        self.exact_states += exact
+        return holds
 
+    def _bankrupt(self) -> Flags:
+        equity, bound = self.columns["equity"], self.bounds["equity"]
+        bankrupt = equity < 0
+        for bucket in np.flatnonzero((np.abs(equity) <= bound) & (bound > 0)).tolist():
+            bankrupt[bucket] = exact_bucket_row(self.bound, bucket)["equity"] < 0
+            self.exact_states += 1
+        return bankrupt
 
-def _steps(bound: Bound, columns: dict[str, Floats], triggered: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Return the last step that is open for each triggered bucket: those before it are tried first.
+    def _steps(self, triggered: Flags) -> npt.NDArray[np.int64]:
+        """Return the last step that is open for each triggered bucket: those before it are tried first.
 
-    A step without a condition is open to every bucket that reaches it, so it counts only as the first.
-    """
-    due = np.full(len(triggered), -1, np.int64)
-    for number, step in enumerate(bound.plan.steps):
-        if step.when is not None:
-            due[triggered & _holds(bound, f"{step.id}.when", step.when, columns)] = number
-        else:
-            due[triggered & (due < 0)] = number
-    return due
+        A step without a condition is open to every bucket that reaches it, so it counts only as the first.
+        """
+        due = np.full(len(triggered), -1, np.int64)
+        for number, step in enumerate(self.bound.plan.steps):
+            if step.when is not None:
+                due[triggered & self._holds(step.when)] = number
+            else:
+                due[triggered & (due < 0)] = number
+        return due
+
+    def _ranks(self, triggered: Flags) -> tuple[npt.NDArray[np.int64], int]:
+        """Rank the triggered buckets by the declared keys, then in bucket order (account, currency, instrument)."""
+        rank = np.full(len(triggered), -1, np.int64)
+        rows = np.flatnonzero(triggered)
+        declared = self.bound.plan.order
+        keys = [Key(self.columns[k.column][rows], self.bounds[k.column][rows], k.descending) for k in declared]
+
+        def exact(i: int) -> list[Fraction | float]:
+            row = exact_bucket_row(self.bound, int(rows[i]))
+            return [row[k.column] for k in declared]
+
+        order, redecided = order_rows(np.zeros(len(rows), np.int64), keys, rows, exact)
+        rank[rows[order]] = np.arange(1, len(rows) + 1)
+        return rank, redecided

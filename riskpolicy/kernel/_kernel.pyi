@@ -11,6 +11,17 @@ _L = npt.NDArray[np.int64]
 OPCODE_NAMES: tuple[str, ...]
 
 def run_program(words: _I, constants: _F, columns: list[_F], depth: int, out: _F) -> None: ...
+def run_bounded(
+    words: _I,
+    constants: _F,
+    constant_bounds: _F,
+    columns: list[_F],
+    bounds: list[_F],
+    depth: int,
+    out: _F,
+    out_bound: _F,
+    out_path: _L,
+) -> None: ...
 def margin_pass(
     start: _L,
     instrument: _I,

@@ -153,6 +153,197 @@ cdef void _binary(int32_t op, double* a, double* b, Py_ssize_t size) noexcept no
             a[j] = b[j] if a[j] == 0.0 else a[j]
 
 
+def run_bounded(
+    const int32_t[::1] words, const double[::1] constants, const double[::1] constant_bounds,
+    list columns, list bounds, int depth, double[::1] out, double[::1] out_bound, int64_t[::1] out_path,
+):
+    """Run verified code over all rows, values into `out` and bounds of their errors into `out_bound`.
+
+    |exact - value| <= bound, where exact is the value over the exact decimals and a condition is 0 or 1, so a
+    condition with bound 0 is certain. An infinite or NaN bound says that nothing is known. Rows with the same
+    path other than 0 took the same branches to a value made of constants alone, so it is exactly the same value.
+    """
+    cdef Py_ssize_t rows = out.shape[0], n = len(columns), row, i, at
+    cdef const double[::1] view
+    cdef const double** slots = <const double**>malloc((2 * n + 2) * sizeof(double*))
+    cdef double* stack = <double*>malloc((depth + 1 + LOCALS) * WIDTH * sizeof(double))
+    if slots == NULL or stack == NULL:
+        free(slots)
+        free(stack)
+        raise MemoryError
+    try:
+        if rows > 0:
+            for i in range(n):
+                view = columns[i]
+                slots[2 * i] = &view[0]
+                view = bounds[i]
+                slots[2 * i + 1] = &view[0]
+            with nogil:
+                for row in range(rows):
+                    out_path[row] = _bounded_row(
+                        &words[0], words.shape[0] // 2, &constants[0] if constants.shape[0] else NULL,
+                        &constant_bounds[0] if constants.shape[0] else NULL, slots, row, stack,
+                        stack + (depth + 1) * WIDTH)
+                    out[row] = stack[0]
+                    out_bound[row] = stack[1]
+    finally:
+        free(slots)
+        free(stack)
+
+
+# A rounding is at most u = 2**-53 of the result; twice that, and a factor a little above 1 on every
+# bound, also cover the roundings of the bounds themselves. TINY covers results below the normal range.
+cdef double UNIT = 2.220446049250313e-16
+cdef double SLACK = 1.0 + 1.8e-15
+cdef double TINY = 1e-300
+
+
+# A place of the stack is a value, its bound, and 1 where it is made of constants alone.
+cdef enum:
+    WIDTH = 3
+    MOST_CHOICES = 62
+
+
+cdef int64_t _bounded_row(const int32_t* words, Py_ssize_t length, const double* constants,
+                          const double* constant_bounds, const double** slots, Py_ssize_t row, double* stack,
+                          double* local) noexcept nogil:
+    """Leave value and bound at the bottom of the stack; return the path, 0 where the value has row data in it."""
+    cdef Py_ssize_t at
+    cdef int32_t op, operand
+    cdef int64_t path = 0
+    cdef int choices = 0
+    cdef double* top = stack
+    cdef double* a
+    cdef double* b
+    for at in range(length):
+        op = words[2 * at]
+        operand = words[2 * at + 1]
+        a = top - 2 * WIDTH
+        b = top - WIDTH
+        if op == OP_CONST:
+            top[0] = constants[operand]
+            top[1] = constant_bounds[operand]
+            top[2] = 1.0
+            top += WIDTH
+        elif op == OP_LOAD:
+            top[0] = slots[2 * operand][row]
+            top[1] = slots[2 * operand + 1][row]
+            top[2] = 0.0
+            top += WIDTH
+        elif op == OP_LOCAL:
+            _copy(top, local + WIDTH * operand)
+            top += WIDTH
+        elif op == OP_STORE:
+            _copy(local + WIDTH * operand, b)
+            top -= WIDTH
+        elif op == OP_NEG:
+            b[0] = -b[0]
+        elif op == OP_ABS:
+            b[0] = fabs(b[0])
+        elif op == OP_NOT:
+            b[0] = 1.0 - b[0]
+        elif op == OP_SELECT:
+            # then, other, condition
+            if not b[1] == 0.0:
+                (a - WIDTH)[0] = NAN
+                (a - WIDTH)[1] = INFINITY
+                (a - WIDTH)[2] = 0.0
+            elif b[0] == 0.0:
+                _copy(a - WIDTH, a)
+            else:
+                path |= <int64_t>1 << (choices % MOST_CHOICES)
+            choices += 1
+            top -= 2 * WIDTH
+        elif op == OP_MIN or op == OP_MAX:
+            if _choose(op == OP_MAX, a, b):
+                path |= <int64_t>1 << (choices % MOST_CHOICES)
+            choices += 1
+            top -= WIDTH
+        else:
+            _bounded_binary(op, a, b)
+            a[2] = a[2] * b[2]
+            top -= WIDTH
+    return 2 * path + 1 if stack[2] == 1.0 and choices <= MOST_CHOICES else 0
+
+
+cdef inline void _copy(double* into, const double* source) noexcept nogil:
+    into[0] = source[0]
+    into[1] = source[1]
+    into[2] = source[2]
+
+
+cdef inline bint _choose(bint largest, double* a, double* b) noexcept nogil:
+    """Leave the smaller or larger of a and b in a; return whether it is b for certain."""
+    cdef double gap = b[0] - a[0] if largest else a[0] - b[0], both = a[1] + b[1]
+    if gap < -both * SLACK:
+        return False
+    if gap > both * SLACK:
+        _copy(a, b)
+        return True
+    # In doubt: the error of either may show, and the value is made of constants only where both are.
+    a[2] = a[2] * b[2]
+    if isnan(gap) or isnan(both):
+        a[0] = NAN
+        a[1] = INFINITY
+        return False
+    if gap > 0.0:
+        a[0] = b[0]
+    if b[1] > a[1]:
+        a[1] = b[1]
+    return False
+
+
+cdef inline void _bounded_binary(int32_t op, double* a, double* b) noexcept nogil:
+    cdef double value, bound, gap = a[0] - b[0], both = a[1] + b[1]
+    if op == OP_ADD or op == OP_SUB:
+        value = a[0] + b[0] if op == OP_ADD else gap
+        a[1] = (both + UNIT * fabs(value)) * SLACK
+        a[0] = value
+    elif op == OP_MUL:
+        value = a[0] * b[0]
+        bound = fabs(a[0]) * b[1] + fabs(b[0]) * a[1] + a[1] * b[1]
+        # Zero times anything is zero, whatever the other factor's bound.
+        a[1] = 0.0 if (a[0] == 0.0 and a[1] == 0.0) or (b[0] == 0.0 and b[1] == 0.0) else (
+            bound + UNIT * fabs(value) + TINY) * SLACK
+        a[0] = value
+    elif op == OP_DIV:
+        if fabs(b[0]) <= b[1]:
+            a[0] = NAN
+            a[1] = INFINITY
+        else:
+            value = a[0] / b[0]
+            a[1] = 0.0 if a[0] == 0.0 and a[1] == 0.0 else (
+                (a[1] + fabs(value) * b[1]) / (fabs(b[0]) - b[1]) + UNIT * fabs(value) + TINY) * SLACK
+            a[0] = value
+    elif op == OP_AND or op == OP_OR:
+        # A certain 0 decides an `and`, a certain 1 an `or`; an uncertain left side leaves nothing certain, since
+        # the right side may be undefined where it counts.
+        value = 0.0 if op == OP_AND else 1.0
+        if not a[1] == 0.0:
+            a[0] = NAN
+            a[1] = INFINITY
+        elif a[0] != value:
+            a[0] = b[0]
+            a[1] = b[1]
+    else:
+        # Certain where the values are further apart than their bounds, or both are exact.
+        bound = 0.0 if fabs(gap) > both * SLACK or both == 0.0 else INFINITY
+        if op == OP_LT:
+            value = 1.0 if gap < 0.0 else 0.0
+        elif op == OP_LE:
+            value = 1.0 if gap <= 0.0 else 0.0
+        elif op == OP_EQ:
+            value = 1.0 if gap == 0.0 else 0.0
+        else:
+            value = 1.0 if gap != 0.0 else 0.0
+        if a[0] == b[0]:
+            # Two infinities are equal, though their difference is no number.
+            value = 1.0 if op == OP_LE or op == OP_EQ else 0.0
+            bound = 0.0 if both == 0.0 else INFINITY
+        a[0] = NAN if isnan(a[0]) or isnan(b[0]) else value
+        a[1] = INFINITY if isnan(both) else bound
+
+
 cdef inline Py_ssize_t _tier(double key, Py_ssize_t first, Py_ssize_t end, const double* cap, bint edge_lower) noexcept nogil:
     """Index of the tier of `key` in the rows first..end; the last one where the key is above its cap."""
     cdef Py_ssize_t low = first, high = end - 1, middle

@@ -27,6 +27,19 @@ if tuple(o.name for o in OPCODES) != _kernel.OPCODE_NAMES:  # pragma: no cover
 
 
 @dataclass(frozen=True, slots=True)
+class Bounded:
+    """Values with bounds of their distance from the exact ones.
+
+    Rows with the same `paths` other than 0 took the same branches to a value made of constants alone: it is
+    exactly the same value, whatever its bound.
+    """
+
+    values: Floats
+    bounds: Floats
+    paths: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """Code as pairs (opcode, operand), its constants, and the names of the columns in its slots.
 
@@ -40,6 +53,7 @@ class Program:
     is_condition: bool
     _words: npt.NDArray[np.int32] = field(init=False, repr=False, compare=False)
     _floats: Floats = field(init=False, repr=False, compare=False)
+    _bounds: Floats = field(init=False, repr=False, compare=False)
     _depth: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -47,6 +61,7 @@ class Program:
         set_ = object.__setattr__
         set_(self, "_words", np.array(self.code, dtype=np.int32).reshape(-1))
         set_(self, "_floats", np.array([float(c) for c in self.constants], dtype=np.float64))
+        set_(self, "_bounds", np.array([_constant_bound(c) for c in self.constants], dtype=np.float64))
         set_(self, "_depth", depth)
 
     def run(self, columns: Mapping[str, Floats], rows: int) -> Floats:
@@ -60,6 +75,20 @@ class Program:
         out = np.empty(rows, dtype=np.float64)
         _kernel.run_program(self._words, self._floats, inputs, self._depth, out)
         return out
+
+    def bounded(self, columns: Mapping[str, Floats], bounds: Mapping[str, Floats], rows: int) -> Bounded:
+        """Return every row's value and a bound of its distance from the exact value.
+
+        `bounds` holds such a bound for every column. A condition with bound 0 is certain; an infinite or NaN
+        bound says that only exact arithmetic can tell, and its value then means nothing.
+        """
+        inputs = [np.ascontiguousarray(columns[name], dtype=np.float64) for name in self.names]
+        errors = [np.ascontiguousarray(bounds[name], dtype=np.float64) for name in self.names]
+        if any(len(column) != rows for column in (*inputs, *errors)):
+            raise ValueError("columns differ in length")
+        out, bound, path = np.empty(rows), np.empty(rows), np.empty(rows, np.int64)
+        _kernel.run_bounded(self._words, self._floats, self._bounds, inputs, errors, self._depth, out, bound, path)
+        return Bounded(out, bound, path)
 
     def exact(self, row: Mapping[str, Fraction | float]) -> Exact:
         """Return the exact value for one row; None where it is undefined."""
@@ -91,6 +120,12 @@ class Program:
             shown = f" {detail[operand] if detail else operand}" if opcode.operand else ""
             lines.append(f"{opcode.name}{shown}")
         return "\n".join(lines)
+
+
+def _constant_bound(value: Decimal) -> float:
+    """Return a bound of the error of a constant's float: 0 where the float is the decimal itself."""
+    nearest = float(value)
+    return 0.0 if Decimal(nearest) == value else abs(nearest) * 2.0**-53
 
 
 def _verify(code: Sequence[tuple[int, int]], constants: int, slots: int) -> int:

@@ -94,7 +94,7 @@ class Step:
 
     id: str
     do: str
-    when: Program | None
+    when: Rule | None
 
 
 @dataclass(frozen=True, slots=True)

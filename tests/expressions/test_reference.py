@@ -116,3 +116,39 @@ def test_a_taken_division_by_zero_is_undefined(text):
 def test_an_untaken_division_by_zero_is_nothing(text, value):
     assert program(text).exact({"a": Fraction(1)}) == value
     assert program(text).run({"a": np.ones(1)}, 1)[0] == value
+
+
+def bounded(text, named):
+    columns = {n: np.array([v]) for n, v in named.items()}
+    bounds = {n: np.abs(v) * 2.0**-53 for n, v in columns.items()}
+    result = program(text).bounded(columns, bounds, 1)
+    return float(result.values[0]), float(result.bounds[0])
+
+
+@settings(max_examples=800, deadline=None)
+@given(numbers(), st.tuples(values, values, values))
+def test_bounds_hold_the_exact_number(text, row):
+    named = dict(zip(NAMES, row, strict=True))
+    value, bound = bounded(text, named)
+    if math.isinf(bound) or math.isnan(bound):
+        return
+    wanted = outcome(reference.decision, text, named)
+    assert wanted is not None, text
+    assert abs(Fraction(value) - wanted) <= Fraction(bound), text
+
+
+@settings(max_examples=800, deadline=None)
+@given(conditions(), st.tuples(values, values, values))
+def test_certain_conditions_are_right(text, row):
+    named = dict(zip(NAMES, row, strict=True))
+    value, bound = bounded(text, named)
+    if bound == 0:
+        assert value == outcome(reference.decision, text, named), text
+
+
+def test_bounds_are_not_idle():
+    assert bounded("a < b", {"a": 1.0, "b": 2.0, "c": 0.0}) == (1.0, 0.0)
+    assert bounded("a * b < 5000", {"a": 0.1, "b": 50000.0, "c": 0.0})[1] > 0
+    assert bounded("a + b == c", {"a": 0.1, "b": 0.2, "c": 0.3})[1] > 0
+    value, bound = bounded("a / b", {"a": 1.0, "b": 3.0, "c": 0.0})
+    assert 0 < bound < 1e-15 * value * 10

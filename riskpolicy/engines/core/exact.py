@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from riskpolicy.engines.core.bound import Bound
@@ -17,6 +17,7 @@ class ExactPosition:
     quantity: Fraction
     entry_price: Fraction
     mark_price: Fraction
+    entry_notional: Fraction
     notional: Fraction
     unrealized_pnl: Fraction
     tier: Tier
@@ -64,6 +65,38 @@ class ExactBucket:
         }
 
 
+def exact_bucket_row(bound: Bound, bucket: int) -> dict[str, Fraction | float]:
+    """Return a bucket as the row that the programs of bucket rules read."""
+    return exact_bucket(bound, bucket).row()
+
+
+def exact_position_row(bound: Bound, i: int) -> dict[str, Fraction | float]:
+    """Return position i, in canonical order, as the row that the programs of position rules read."""
+    number = int(bound.positions.bucket[i])
+    bucket = exact_bucket(bound, number)
+    position = bucket.positions[i - int(bound.buckets.start[number])]
+    of_bucket = {f"bucket_{name}": value for name, value in bucket.row().items() if name != "wallet_balance"}
+    initial = Fraction(0) if position.initial_margin is None else position.initial_margin
+    return {**_row(position, bucket.wallet_balance), "initial_margin": initial, **of_bucket}
+
+
+def _row(position: ExactPosition, wallet: Fraction) -> dict[str, Fraction | float]:
+    """Return what is known of a position before margins are."""
+    most = position.tier.max_leverage
+    return {
+        "quantity": position.quantity,
+        "entry_price": position.entry_price,
+        "entry_notional": position.entry_notional,
+        "market_mark_price": position.mark_price,
+        "wallet_balance": wallet,
+        "notional": position.notional,
+        "unrealized_pnl": position.unrealized_pnl,
+        "max_leverage": math.nan if most is None else most,
+        "leverage": math.nan if position.leverage is None else position.leverage,
+        "maintenance_margin": position.maintenance_margin,
+    }
+
+
 def exact_bucket(bound: Bound, bucket: int) -> ExactBucket:
     """Return bucket number `bucket`, its positions in canonical order."""
     start = bound.buckets.start
@@ -80,39 +113,28 @@ def exact_position(bound: Bound, i: int, wallet: Fraction) -> ExactPosition:
     size = quantity * plan.instruments.contract_size_exact[number]
     notional = abs(size) * mark
     pnl = size * (mark - entry)
-    tier = find_tier(plan, int(plan.instruments.table[number]), notional)
+    tier = plan.tiers.exact[tier_number(plan, int(plan.instruments.table[number]), notional)]
     leverage = selected if selected is not None else tier.max_leverage
     maintenance = notional * tier.rate - tier.deduction
-    row: dict[str, Fraction | float] = {
-        "quantity": quantity,
-        "entry_price": entry,
-        "entry_notional": abs(size) * entry,
-        "market_mark_price": mark,
-        "wallet_balance": wallet,
-        "notional": notional,
-        "unrealized_pnl": pnl,
-        "max_leverage": tier.max_leverage if tier.max_leverage is not None else math.nan,
-        "leverage": leverage if leverage is not None else math.nan,
-        "maintenance_margin": maintenance,
-    }
-    initial = plan.initial.program.exact(row)
-    return ExactPosition(
-        quantity,
-        entry,
-        mark,
-        notional,
-        pnl,
-        tier,
-        leverage,
-        maintenance,
-        None if initial is None else Fraction(initial),
-    )
+    position = ExactPosition(quantity, entry, mark, abs(size) * entry, notional, pnl, tier, leverage, maintenance, None)
+    initial = plan.initial.program.exact(_row(position, wallet))
+    return replace(position, initial_margin=None if initial is None else Fraction(initial))
 
 
-def find_tier(plan: Plan, table: int, key: Fraction) -> Tier:
+def exact_notional(bound: Bound, i: int) -> Fraction:
+    """Return the exact notional of position i."""
+    number = int(bound.positions.instrument[i])
+    quantity, _, _ = bound.exact_position(i)
+    return abs(quantity) * bound.plan.instruments.contract_size_exact[number] * bound.exact_mark(number)
+
+
+def tier_number(plan: Plan, table: int, key: Fraction) -> int:
     """Return the tier of a key: at a cap, the one that owns the edge; above the last cap, the last."""
     tiers = plan.tiers
-    rows = tiers.exact[tiers.start[table] : tiers.start[table + 1]]
+    first, end = int(tiers.start[table]), int(tiers.start[table + 1])
     lower = bool(tiers.edge_lower[table])
-    inside = (t for t in rows if t.cap is None or key < t.cap or (lower and key == t.cap))
-    return next(inside, rows[-1])
+    for number in range(first, end - 1):
+        cap = tiers.exact[number].cap
+        if cap is None or key < cap or (lower and key == cap):
+            return number
+    return end - 1

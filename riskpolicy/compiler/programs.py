@@ -19,8 +19,8 @@ from riskpolicy.expressions.tree import (
     is_condition,
     walk,
 )
-from riskpolicy.kernel.opcodes import CODE
-from riskpolicy.kernel.program import Program
+from riskpolicy.kernel.opcodes import CODE, OPCODES
+from riskpolicy.kernel.program import Constant, Program, fold
 
 _BINARY = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
 # a > b is b < a: the operands are emitted the other way round.
@@ -44,7 +44,7 @@ class _Emitter:
         self.let = let
         self.named = constants
         self.code: list[tuple[int, int]] = []
-        self.constants: list[Decimal] = []
+        self.constants: list[Constant] = []
         self.slots: list[str] = []
         self.locals: dict[str, int] = {}
 
@@ -54,8 +54,13 @@ class _Emitter:
             self.locals[name] = len(self.locals)
             self.op("store", self.locals[name])
         self.emit(tree)
-        condition = is_condition(tree)
-        return Program(source, tuple(self.code), tuple(self.constants), tuple(self.slots), condition)
+        return self.trimmed(source, is_condition(tree))
+
+    def trimmed(self, source: str, condition: bool) -> Program:
+        """Return the program without the constants that folding has used up."""
+        used = sorted({operand for code, operand in self.code if code == CODE["const"]})
+        code = tuple((c, used.index(o) if c == CODE["const"] else o) for c, o in self.code)
+        return Program(source, code, tuple(self.constants[i] for i in used), tuple(self.slots), condition)
 
     def _used(self, tree: Tree) -> list[str]:
         """Return the `let` names that a tree needs, in the order in which they are declared."""
@@ -69,17 +74,26 @@ class _Emitter:
         return [name for name in self.let if name in needed]
 
     def op(self, name: str, operand: int = 0) -> None:
+        """Append an instruction; one on constants alone is folded, as floats in order and exactly."""
+        takes = OPCODES[CODE[name]].takes
+        last = self.code[-takes:] if takes else []
+        if name != "store" and last and len(last) == takes and all(code == CODE["const"] for code, _ in last):
+            folded = fold(name, [self.constants[i] for _, i in last])
+            if folded is not None:
+                del self.code[-takes:]
+                self.constant(folded)
+                return
         self.code.append((CODE[name], operand))
 
-    def constant(self, value: Decimal) -> None:
-        if value not in self.constants:
-            self.constants.append(value)
-        self.op("const", self.constants.index(value))
+    def constant(self, constant: Constant) -> None:
+        if constant not in self.constants:
+            self.constants.append(constant)
+        self.code.append((CODE["const"], self.constants.index(constant)))
 
     def emit(self, tree: Tree) -> None:
         match tree:
             case Number():
-                self.constant(tree.value)
+                self.constant(Constant.of(tree.value))
             case Name():
                 self.name(tree.name)
             case Negate() | Not():
@@ -110,7 +124,7 @@ class _Emitter:
         if name in self.locals:
             self.op("local", self.locals[name])
         elif name in self.named:
-            self.constant(self.named[name])
+            self.constant(Constant.of(self.named[name]))
         else:
             if name not in self.slots:
                 self.slots.append(name)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from riskpolicy.kernel import _kernel
 from riskpolicy.kernel.opcodes import CODE, MAX_LOCALS, MAX_STACK, OPCODES
+from riskpolicy.numbers import fraction_text
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 #: An exact number; infinity stands for itself, and None for the undefined value.
@@ -24,6 +25,38 @@ Exact: TypeAlias = Fraction | float | None
 
 if tuple(o.name for o in OPCODES) != _kernel.OPCODE_NAMES:  # pragma: no cover
     raise ImportError("the compiled kernel is out of date: reinstall riskpolicy")
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A number that is the same in every row: as the float interpreter has it, and exactly."""
+
+    value: float
+    exact: Fraction
+
+    @classmethod
+    def of(cls, value: Decimal) -> Constant:
+        """Return the constant that a decimal writes."""
+        return cls(float(value), Fraction(value))
+
+    @property
+    def bound(self) -> float:
+        """A bound of the distance between the two; 0 where they are the same."""
+        distance = abs(Fraction(self.value) - self.exact)
+        return math.nextafter(float(distance), math.inf) if distance else 0.0
+
+    def __str__(self) -> str:
+        return fraction_text(self.exact)
+
+
+def fold(name: str, constants: Sequence[Constant]) -> Constant | None:
+    """Return what an opcode makes of constants, as both interpreters have it; None where that is undefined."""
+    exact = _step(name, [c.exact for c in constants])
+    code = [*((CODE["const"], i) for i in range(len(constants))), (CODE[name], 0)]
+    (value,) = Program("", tuple(code), tuple(constants), (), False).run({}, 1).tolist()
+    if exact is None or not math.isfinite(value):
+        return None
+    return Constant(value, Fraction(exact))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +81,7 @@ class Program:
 
     source: str
     code: tuple[tuple[int, int], ...]
-    constants: tuple[Decimal, ...]
+    constants: tuple[Constant, ...]
     names: tuple[str, ...]
     is_condition: bool
     _words: npt.NDArray[np.int32] = field(init=False, repr=False, compare=False)
@@ -60,8 +93,8 @@ class Program:
         depth = _verify(self.code, len(self.constants), len(self.names))
         set_ = object.__setattr__
         set_(self, "_words", np.array(self.code, dtype=np.int32).reshape(-1))
-        set_(self, "_floats", np.array([float(c) for c in self.constants], dtype=np.float64))
-        set_(self, "_bounds", np.array([_constant_bound(c) for c in self.constants], dtype=np.float64))
+        set_(self, "_floats", np.array([c.value for c in self.constants], dtype=np.float64))
+        set_(self, "_bounds", np.array([c.bound for c in self.constants], dtype=np.float64))
         set_(self, "_depth", depth)
 
     def run(self, columns: Mapping[str, Floats], rows: int) -> Floats:
@@ -97,7 +130,7 @@ class Program:
         for code, operand in self.code:
             name = OPCODES[code].name
             if name == "const":
-                stack.append(Fraction(self.constants[operand]))
+                stack.append(self.constants[operand].exact)
             elif name == "load":
                 stack.append(row[self.names[operand]])
             elif name == "local":
@@ -120,12 +153,6 @@ class Program:
             shown = f" {detail[operand] if detail else operand}" if opcode.operand else ""
             lines.append(f"{opcode.name}{shown}")
         return "\n".join(lines)
-
-
-def _constant_bound(value: Decimal) -> float:
-    """Return a bound of the error of a constant's float: 0 where the float is the decimal itself."""
-    nearest = float(value)
-    return 0.0 if Decimal(nearest) == value else abs(nearest) * 2.0**-53
 
 
 def _verify(code: Sequence[tuple[int, int]], constants: int, slots: int) -> int:

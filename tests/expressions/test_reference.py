@@ -152,3 +152,26 @@ def test_bounds_are_not_idle():
     assert bounded("a + b == c", {"a": 0.1, "b": 0.2, "c": 0.3})[1] > 0
     value, bound = bounded("a / b", {"a": 1.0, "b": 3.0, "c": 0.0})
     assert 0 < bound < 1e-15 * value * 10
+
+
+@pytest.mark.parametrize(
+    ("text", "listing"),
+    [
+        ("2 / 3 * a", "const ~0.666666666667\nload a\nmul"),
+        ("a * 2 / 3", "load a\nconst 2\nmul\nconst 3\ndiv"),
+        ("-(0.1 + 0.2) + a", "const -0.3\nload a\nadd"),
+        ("a if 1 < 2 else b", "load a\nload b\nconst 1\nselect"),
+        ("max(1, 2, a)", "const 2\nload a\nmax"),
+        ("1 / 0", "const 1\nconst 0\ndiv"),
+    ],
+)
+def test_constants_are_folded_in_order(text, listing):
+    assert program(text).listing() == listing
+
+
+def test_a_folded_constant_is_a_float_to_one_interpreter_and_exact_to_the_other():
+    folded = program("0.1 + 0.2 == 0.3")
+    assert folded.listing() == "const 1"
+    assert folded.run({}, 1).tolist() == [0.0]
+    assert folded.exact({}) == 1
+    assert folded.bounded({}, {}, 1).bounds[0] >= 1

@@ -8,12 +8,12 @@ import pytest
 
 from riskpolicy.kernel import _kernel
 from riskpolicy.kernel.opcodes import CODE, OPCODES
-from riskpolicy.kernel.program import Program
+from riskpolicy.kernel.program import Constant, Program
 
 
 def build(*steps, constants=(), names=()):
     code = tuple((CODE[s], 0) if isinstance(s, str) else (CODE[s[0]], s[1]) for s in steps)
-    return Program("test", code, tuple(Decimal(c) for c in constants), names, False)
+    return Program("test", code, tuple(Constant.of(Decimal(c)) for c in constants), names, False)
 
 
 def test_the_compiled_kernel_is_really_compiled():
@@ -47,7 +47,7 @@ def test_block_edges_do_not_show(rows):
 )
 def test_a_corrupted_program_is_refused(code, why):
     with pytest.raises(ValueError, match=why):
-        Program("test", tuple(code), (Decimal(1),), ("a",), False)
+        Program("test", tuple(code), (Constant.of(Decimal(1)),), ("a",), False)
 
 
 def test_columns_of_other_lengths_are_refused():

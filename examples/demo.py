@@ -12,7 +12,7 @@ from venue import gap, generate_venue
 
 import riskpolicy as rp
 from riskpolicy.report.evaluation import evaluation_report
-from riskpolicy.report.text import plain_table, price
+from riskpolicy.report.text import plain_table, price, quantity, titled
 
 HERE = Path(__file__).parent
 ACCOUNTS = 100_000
@@ -25,13 +25,13 @@ def reported_positions(out: Console) -> None:
     evaluation = policy.evaluate(HERE / "hyperliquid_positions.json")
     headings = [("account", False), ("quantity", True), ("state", False), ("liquidation price", True)]
     headings += [("exchange reports", True), ("relative difference", True)]
-    table = plain_table("15 positions on Hyperliquid, evaluated by hyperliquid@2024-11-01", headings)
+    table = plain_table(headings)
     states = dict(zip(evaluation.buckets["account"], evaluation.buckets["state"], strict=True))
     for row in evaluation.positions.rows():
         theirs, ours = reported[row["account"]], row["liquidation_price"]
-        cells = [row["account"], f"{row['quantity']:,}", states[row["account"]], price(ours), price(theirs)]
+        cells = [row["account"], quantity(row["quantity"]), states[row["account"]], price(ours), price(theirs)]
         table.add_row(*map(str, cells), f"{abs(ours / theirs - 1):.1e}")
-    out.print(table)
+    out.print(titled("15 positions on Hyperliquid, evaluated by hyperliquid@2024-11-01", table))
 
 
 def gapped_venue(out: Console, progress: Console) -> None:

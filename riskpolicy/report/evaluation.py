@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from riskpolicy.engines.core.tables import ResultTable
 from riskpolicy.engines.evaluate import Evaluation
-from riskpolicy.report.text import amount, bar, plain_table, price
+from riskpolicy.report.text import amount, bar, plain_table, price, quantity, titled
 from riskpolicy.vocabulary import STATES
 
 _STYLE = {"healthy": "green", "restricted": "yellow", "liquidatable": "dark_orange", "bankrupt": "red"}
@@ -32,24 +31,24 @@ def evaluation_report(evaluation: Evaluation, rows: int = 10) -> Group:
     return Group(*spaced[:-1])
 
 
-def positions_table(positions: ResultTable, rows: range) -> Table:
+def positions_table(positions: ResultTable, rows: range) -> Group:
     """Return the positions in `rows` with their margins and prices."""
     headings = [("account", False), ("instrument", False), ("quantity", True), ("maintenance", True)]
     headings += [("liquidation", True), ("bankruptcy", True), ("adl", True)]
-    table = plain_table("Positions", headings)
+    table = plain_table(headings)
     for number in rows:
         row = positions.row(number)
         light = "-" if row["adl_light"] is None else f"{row['adl_rank']} ({row['adl_light']})"
         table.add_row(
             Text(str(row["account"])),
             Text(str(row["instrument"])),
-            f"{row['quantity']:,}",
+            quantity(row["quantity"]),
             amount(row["maintenance_margin"]),
             price(row["liquidation_price"]),
             price(row["bankruptcy_price"]),
             light,
         )
-    return table
+    return titled("Positions", table)
 
 
 def _headline(evaluation: Evaluation) -> Text:
@@ -60,8 +59,8 @@ def _headline(evaluation: Evaluation) -> Text:
     return Text.assemble((name, "bold"), f": {counts}{at}")
 
 
-def _states(evaluation: Evaluation) -> Table:
-    table = plain_table("States", [("state", False), ("buckets", True), ("equity", True), ("maintenance margin", True)])
+def _states(evaluation: Evaluation) -> Group:
+    table = plain_table([("state", False), ("buckets", True), ("equity", True), ("maintenance margin", True)])
     state = evaluation.liquidation.state
     for number, word in enumerate(STATES):
         there = state == number
@@ -73,16 +72,15 @@ def _states(evaluation: Evaluation) -> Table:
             amount(float(evaluation.margins.equity[there].sum())),
             amount(float(evaluation.margins.bucket_maintenance[there].sum())),
         )
-    return table
+    return titled("States", table)
 
 
-def _order(evaluation: Evaluation, rows: int) -> Table:
+def _order(evaluation: Evaluation, rows: int) -> Group:
     rank = evaluation.liquidation.rank
     total = int((rank > 0).sum())
     headings = [("#", True), ("account", False), ("bucket", False), ("state", False), ("equity", True)]
     headings += [("maintenance", True), ("step due", False)]
-    more = f"and {total - rows:,} more" if total > rows else None
-    table = plain_table("Liquidation order", headings, more)
+    table = plain_table(headings)
     ranked = np.flatnonzero(rank > 0)
     for bucket in ranked[np.argsort(rank[ranked])][:rows].tolist():
         row = evaluation.buckets.row(bucket)
@@ -96,41 +94,40 @@ def _order(evaluation: Evaluation, rows: int) -> Table:
             amount(row["maintenance_margin"]),
             step.id.rpartition(".")[2],
         )
-    return table
+    return titled("Liquidation order", table, f"and {total - rows:,} more" if total > rows else "")
 
 
-def _draws(evaluation: Evaluation) -> Table:
+def _draws(evaluation: Evaluation) -> Group:
     rows = list(evaluation.draws.rows())
     total = sum(float(str(r["amount"])) for r in rows if r["amount"] is not None)
     lacking = float(np.maximum(-evaluation.margins.equity, 0.0).sum())
     title = f"Draws planned at the mark, for deficits of {amount(lacking)}"
-    table = plain_table(title, [("layer", False), ("amount", True), ("currency", False), ("", False)])
+    table = plain_table([("layer", False), ("amount", True), ("currency", False), ("", False)])
     for row in rows:
         share = float(str(row["amount"])) / total if row["amount"] is not None and total else 0.0
         shown = "unknown: the fund's balance is not given" if row["amount"] is None else amount(row["amount"])
         table.add_row(str(row["layer"]), shown, str(row["currency"]), bar(share))
-    return table
+    return titled(title, table)
 
 
-def _queue(evaluation: Evaluation, rows: int) -> Table:
+def _queue(evaluation: Evaluation, rows: int) -> Group:
     headings = [("instrument", False), ("side", False), ("#", True), ("account", False), ("quantity", True)]
     headings += [("unrealized profit", True), ("score", True), ("light", True)]
-    table = plain_table("Head of the deleveraging queue", headings)
+    table = plain_table(headings)
     for number in _heads(evaluation, rows):
         row = evaluation.positions.row(number)
-        quantity = row["quantity"]
-        assert isinstance(quantity, float)
+        size = float(str(row["quantity"]))
         table.add_row(
             Text(str(row["instrument"])),
-            "long" if quantity > 0 else "short",
+            "long" if size > 0 else "short",
             str(row["adl_rank"]),
             Text(str(row["account"])),
-            f"{abs(quantity):,.6g}",
+            quantity(abs(size)),
             amount(row["unrealized_pnl"]),
             f"{row['adl_score']:.4g}",
             str(row["adl_light"]),
         )
-    return table
+    return titled("Head of the deleveraging queue", table)
 
 
 def _heads(evaluation: Evaluation, rows: int) -> Iterator[int]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
 from riskpolicy.engines.core.reasons import Reason
 from riskpolicy.engines.core.tables import Value
+from riskpolicy.numbers import decimal_text
 
 
 def amount(value: Value, places: int = 2) -> str:
@@ -30,13 +33,23 @@ def price(value: Value) -> str:
     return f"{number:,.{places}f}"
 
 
-def plain_table(title: str, columns: Iterable[tuple[str, bool]], caption: str | None = None) -> Table:
+def quantity(value: Value) -> str:
+    """Return a quantity with thousands separators and every digit that it has."""
+    return f"{Decimal(decimal_text(float(str(value)))):,f}"
+
+
+def plain_table(columns: Iterable[tuple[str, bool]]) -> Table:
     """Return an empty table; a column is its heading and whether it is right-aligned."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.caption, table.caption_justify = caption, "left"
+    table = Table(box=None, pad_edge=False)
     for heading, right in columns:
         table.add_column(heading, justify="right" if right else "left", no_wrap=not right, header_style="dim")
     return table
+
+
+def titled(title: str, table: Table, note: str = "") -> Group:
+    """Return a table under its title, with a note below; neither is broken to the table's width."""
+    below = [Text(note, style="dim")] if note else []
+    return Group(Text(title, style="bold"), table, *below)
 
 
 def bar(share: float, width: int = 24) -> str:

@@ -20,9 +20,9 @@ class Lights(Written):
 class Take(Written):
     """How the queue is used."""
 
-    rule: Literal["queue"]
-    price: Price
-    fee: Rate = Field(default="0%", validate_default=True)
+    rule: Literal["queue"] = Field(description="queue: from the head, until the contracts are closed")
+    price: Price = Field(description="the price at which positions are closed")
+    fee: Rate = Field(default="0%", validate_default=True, description="of the notional closed")
 
 
 class Deleveraging(Written):
@@ -31,5 +31,5 @@ class Deleveraging(Written):
     let: dict[Id, Expression] = Field(default={}, description="names for parts of the score")
     score: Expression = Field(description="a number for a position; the highest goes first")
     ties: Stated[tuple[Order, ...]] = Field(description="what decides between equal scores, before the account")
-    take: Take
-    lights: Stated[Lights]
+    take: Take = Field(description="how the queue is used")
+    lights: Stated[Lights] = Field(description="the indicator that holders see")

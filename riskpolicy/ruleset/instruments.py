@@ -16,7 +16,7 @@ class Currency(Written):
 class Fund(Written):
     """A pool of money that a waterfall layer draws on."""
 
-    id: Id
+    id: Id = Field(description="the name that steps and layers use")
     currency: Id = Field(description="the currency that it holds")
 
 

@@ -10,7 +10,7 @@ Price = Literal["bankruptcy_price", "mark_price", "previous_mark", "oracle_price
 
 
 class _Step(Written):
-    id: Id
+    id: Id = Field(description="the name of the step in results")
     when: Expression | None = Field(
         default=None, description="a condition on the bucket at the mark; without it the step is always open"
     )
@@ -19,7 +19,7 @@ class _Step(Written):
 class CancelOrders(_Step):
     """Cancel the bucket's open orders."""
 
-    do: Literal["cancel_orders"]
+    do: Literal["cancel_orders"] = Field(description="what the step does")
 
 
 class Staged(Written):
@@ -33,8 +33,8 @@ class Staged(Written):
 class MarketOrder(_Step):
     """Send the position to the book at any price."""
 
-    do: Literal["market_order"]
-    staged: Staged | None = None
+    do: Literal["market_order"] = Field(description="what the step does")
+    staged: Staged | None = Field(default=None, description="large positions go in parts")
     fee: Rate = Field(default="0%", validate_default=True, description="of the notional closed")
     leftover: Literal["account", "fund"] = Field(description="who keeps the margin that is left")
 
@@ -42,27 +42,27 @@ class MarketOrder(_Step):
 class ImmediateOrCancel(_Step):
     """Send the position to the book with a limit price."""
 
-    do: Literal["immediate_or_cancel"]
-    until: Literal["healthy", "closed"] = "closed"
-    price: Price
+    do: Literal["immediate_or_cancel"] = Field(description="what the step does")
+    until: Literal["healthy", "closed"] = Field(default="closed", description="when the step stops")
+    price: Price = Field(description="the limit price")
     fee: Rate = Field(default="0%", validate_default=True, description="of the notional closed")
-    fee_to: Id | None = None
+    fee_to: Id | None = Field(default=None, description="the id of the fund that takes the fee")
 
 
 class Takeover(_Step):
     """A fund takes the positions and the margin behind them."""
 
-    do: Literal["takeover"]
+    do: Literal["takeover"] = Field(description="what the step does")
     by: Id = Field(description="the id of a fund")
-    price: Price
+    price: Price = Field(description="the price at which the fund takes the positions")
     max_net_notional: Rate | None = Field(default=None, description="of the fund's balance")
-    leftover: Literal["account", "fund"] = "fund"
+    leftover: Literal["account", "fund"] = Field(default="fund", description="who keeps the margin that is left")
 
 
 class Deleverage(_Step):
     """Close against the positions of others, by the rules in `deleveraging`."""
 
-    do: Literal["deleverage"]
+    do: Literal["deleverage"] = Field(description="what the step does")
 
 
 Step = Annotated[CancelOrders | MarketOrder | ImmediateOrCancel | Takeover | Deleverage, Field(discriminator="do")]

@@ -14,7 +14,7 @@ Mode = Literal["cross", "isolated"]
 class TierTable(Written):
     """A table of margin tiers. A tier is named by its cap: `margin.tiers.<id>.<up_to>`."""
 
-    id: Id
+    id: Id = Field(description="the name that instruments use")
     key: Literal["notional"] = Field(description="what the caps count: notional at the basis price, in money")
     basis: Literal["mark"] = Field(description="the price behind the key")
     rate: Literal["bracket"] = Field(
@@ -40,5 +40,7 @@ class Margin(Written):
     """What a position must have behind it."""
 
     initial: Expression = Field(description="initial margin of a position, in money; `notional / leverage`")
-    modes: tuple[Mode, ...] = Field(default=("cross", "isolated"), min_length=1)
-    tiers: tuple[TierTable, ...] = Field(min_length=1)
+    modes: tuple[Mode, ...] = Field(
+        default=("cross", "isolated"), min_length=1, description="whose balance may stand behind a position"
+    )
+    tiers: tuple[TierTable, ...] = Field(min_length=1, description="the tables that instruments name")

@@ -21,10 +21,12 @@ class Ruleset(Written):
     valid_until: Instant | None = Field(default=None, description="the first instant at which they no longer do")
     sources: dict[Id, Text] = Field(default={}, description="where each part was read, and when")
     notes: tuple[Text, ...] = Field(default=(), description="what is inferred, chosen or contradicted by a source")
-    currencies: dict[Id, Currency] = Field(min_length=1)
-    funds: tuple[Fund, ...] = ()
-    instruments: tuple[Instruments, ...] = Field(min_length=1)
-    margin: Margin
-    liquidation: Liquidation
+    currencies: dict[Id, Currency] = Field(min_length=1, description="the currencies of account, by id")
+    funds: tuple[Fund, ...] = Field(default=(), description="pools of money that steps and layers name")
+    instruments: tuple[Instruments, ...] = Field(min_length=1, description="what is traded, in groups of equal terms")
+    margin: Margin = Field(description="what a position must have behind it")
+    liquidation: Liquidation = Field(description="when a bucket is liquidated, in which order, by which steps")
     waterfall: tuple[Layer, ...] = Field(min_length=1, description="who pays a bucket's deficit, in order")
-    deleveraging: Deleveraging | None = None
+    deleveraging: Deleveraging | None = Field(
+        default=None, description="the queue in which others are closed; absent where the venue has none"
+    )

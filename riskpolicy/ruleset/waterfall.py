@@ -12,7 +12,7 @@ DEFAULTER, DELEVERAGING, RESIDUAL = "defaulter", "deleveraging", "residual"
 class Layer(Written):
     """One payer. The last layer pays `residual`: what nobody paid is named, never lost."""
 
-    id: Id
+    id: Id = Field(description="the name of the layer in results")
     pays: Id = Field(
         description="defaulter (its own margin), a fund's id, deleveraging (the profit of ranked positions "
         "opposite the bankrupt ones), or residual"

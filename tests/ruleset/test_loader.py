@@ -190,3 +190,20 @@ def test_a_binary_file_is_refused(tmp_path):
 def test_yaml_words_of_the_1_1_rules_are_text():
     document = load_ruleset("x", GOOD.replace("id: venue", "id: on")).ruleset
     assert document.id == "on"
+
+
+def models():
+    """Every model of the written form."""
+    from riskpolicy.ruleset.loader import _models
+    from riskpolicy.ruleset.ruleset import Ruleset
+
+    seen = [Ruleset]
+    for model in seen:
+        for field in model.model_fields.values():
+            seen += [m for m in _models(field.annotation) if m not in seen]
+    return [m for m in seen if not m.__name__.startswith(("Stated", "Order"))]
+
+
+@pytest.mark.parametrize("model", models(), ids=lambda m: m.__name__)
+def test_every_key_is_described_for_editors_and_the_reference(model):
+    assert [name for name, field in model.model_fields.items() if not field.description] == []

@@ -20,7 +20,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "yaml_tag": "a YAML tag is not allowed here",
         "yaml_documents": "a file holds exactly one document",
         "duplicate_key": "a mapping has the same key twice",
-        "number_out_of_range": "a number has more digits or a larger exponent than is allowed",
+        "number_out_of_range": "a number has more digits or a larger exponent than is allowed; 1e100 is the largest",
         # the written form
         "unknown_key": "a key that the language does not have",
         "missing_key": "a required key is absent",

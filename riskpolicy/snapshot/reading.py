@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from riskpolicy.errors import Finding, one_of, suggestion
 from riskpolicy.numbers import MAX_EXPONENT, NumberError, parse_decimal
 from riskpolicy.snapshot.columns import Choices, Label, Numbers, beyond_float
 from riskpolicy.vocabulary import Column, Kind, Sign, Table
+
+#: A column as it is read.
+Values: TypeAlias = npt.NDArray[Any] | list[Any]
 
 #: Of one fault in one column, this many rows are shown in full.
 SHOWN = 10
@@ -46,7 +49,7 @@ class TableReader:
         values = self.raw.get(column.name)
         if values is None:
             return None
-        if isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.ndim == 1:
+        if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
             read = _from_array(values)
         else:
             read = self._from_objects(column, _listed(values))
@@ -56,6 +59,8 @@ class TableReader:
         bad = known & ~np.isfinite(read.values)
         self._faults("not_finite", column, np.flatnonzero(bad).tolist(), "is not a finite number")
         known &= ~bad
+        far = known & (np.abs(read.values) > 10.0**MAX_EXPONENT)
+        self._faults("number_out_of_range", column, np.flatnonzero(far).tolist(), f"is beyond 1e{MAX_EXPONENT}")
         if column.sign is Sign.POSITIVE:
             low = np.flatnonzero(known & ~(read.values > 0)).tolist()
             self._faults("not_positive", column, low, "is not above zero")
@@ -101,7 +106,7 @@ class TableReader:
         if len(rows) > SHOWN:
             self.fault(code, f"{self.table.name}: {column.name} {what} in {len(rows) - SHOWN:,} more rows")
 
-    def _columns(self, raw: object) -> Mapping[str, Any]:
+    def _columns(self, raw: object) -> dict[str, Values]:
         if isinstance(raw, Mapping):
             columns: Mapping[str, Any] = raw
         elif isinstance(raw, list | tuple) and all(isinstance(row, Mapping) for row in raw):
@@ -119,23 +124,29 @@ class TableReader:
                 hint = suggestion(str(name), known) or f"columns: {one_of(known)}"
                 self.fault("unknown_column", f"`{self.table.name}` has no column `{name}`", hint)
         for column in self.table.columns:
-            if column.required and column.name not in columns:
+            if column.required and columns.get(column.name) is None:
                 hint = f"`{column.name}`: {column.meaning}"
                 self.fault("missing_column", f"`{self.table.name}` lacks the column `{column.name}`", hint)
-        return {name: values for name, values in columns.items() if name in known and values is not None}
+        return self._sequences({n: v for n, v in columns.items() if n in known and v is not None})
+
+    def _sequences(self, columns: Mapping[str, Any]) -> dict[str, Values]:
+        """Keep the columns that are sequences of values; report the others."""
+        kept: dict[str, Values] = {}
+        for name, values in columns.items():
+            sequence = _sequence(values)
+            if sequence is None:
+                what = f"`{self.table.name}.{name}` is not a sequence of values"
+                self.fault("snapshot_form", what, "pass a list or a one-dimensional array")
+            else:
+                kept[name] = sequence
+        return kept
 
     def _length(self) -> int:
-        lengths = {}
-        for name, values in list(self.raw.items()):
-            if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__"):
-                self.fault("snapshot_form", f"`{self.table.name}.{name}` is not a sequence of values")
-                return 0
-            lengths[name] = len(values)
+        lengths = {name: len(values) for name, values in self.raw.items()}
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
             self.fault("column_length", f"the columns of `{self.table.name}` differ in length: {shown}")
-            return min(lengths.values())
-        return next(iter(lengths.values()), 0)
+        return min(lengths.values(), default=0)
 
     def _from_objects(self, column: Column, values: list[object]) -> Numbers:
         out = np.full(len(values), np.nan)
@@ -152,6 +163,8 @@ class TableReader:
                 if number is None:
                     wrong.append(i)
                     out[i] = 1.0
+                elif number.is_nan():
+                    out[i] = np.nan
                 elif not number.is_finite():
                     out[i] = float(number)
                 else:
@@ -191,8 +204,21 @@ def _decimal(value: object) -> Decimal | None:
     return Decimal(repr(value)) if isinstance(value, float) else None
 
 
-def _listed(values: Iterable[Any]) -> list[Any]:
-    return values.tolist() if isinstance(values, np.ndarray) else list(values)
+def _sequence(values: object) -> Values | None:
+    """Return a column as an array of plain numbers or text, else as a list; None where it is no sequence."""
+    if not isinstance(values, list | tuple | range | np.ndarray) and hasattr(values, "__array__"):
+        values = np.asarray(values)
+    if isinstance(values, np.ndarray):
+        if values.ndim != 1:
+            return None
+        if isinstance(values, np.ma.MaskedArray) or values.dtype.kind not in "fiuU" or values.dtype.itemsize == 0:
+            return list(values.tolist())
+        return values
+    return list(values) if isinstance(values, list | tuple | range) else None
+
+
+def _listed(values: Values) -> list[Any]:
+    return values.tolist() if isinstance(values, np.ndarray) else values
 
 
 def _is_id(value: object) -> bool:

@@ -1,10 +1,19 @@
-"""A futures venue's risk rules as one declarative ruleset, applied to whole position snapshots."""
+"""A futures venue's risk rules as one declarative ruleset, applied to whole position snapshots.
 
-from riskpolicy.engines.core.reasons import Reason
-from riskpolicy.engines.evaluate import Evaluation
-from riskpolicy.errors import Finding, QueryError, RiskPolicyError, RulesetError, SnapshotError
-from riskpolicy.policy import Policy, load, loads
-from riskpolicy.snapshot import Snapshot
+Names are imported when they are first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from riskpolicy.engines.core.reasons import Reason
+    from riskpolicy.engines.evaluate import Evaluation
+    from riskpolicy.errors import Finding, QueryError, RiskPolicyError, RulesetError, SnapshotError
+    from riskpolicy.policy import Policy, load, loads
+    from riskpolicy.snapshot import Snapshot
 
 __version__ = "0.1.0"
 
@@ -21,3 +30,24 @@ __all__ = [
     "load",
     "loads",
 ]
+
+_HOMES = {
+    "Evaluation": "engines.evaluate",
+    "Policy": "policy",
+    "Reason": "engines.core.reasons",
+    "Snapshot": "snapshot",
+    "load": "policy",
+    "loads": "policy",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module `riskpolicy` has no attribute `{name}`")
+    value = getattr(import_module(f"riskpolicy.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

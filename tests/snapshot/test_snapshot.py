@@ -248,3 +248,24 @@ def test_aliases_name_the_same_instrument():
     assert venue.evaluate(ruleset, raw).positions.row(0)["instrument"] == "BTCUSDT"
     raw["markets"].append({"instrument": "BTC/USDT:USDT", "mark_price": 5})
     assert refused(raw, ruleset) == ("duplicate_row",)
+
+
+def test_one_position_under_two_names_is_refused():
+    ruleset = venue.base()
+    ruleset["instruments"][0]["aliases"] = {"BTCUSDT": ["BTC/USDT:USDT"]}
+    for mode in ({}, {"margin_mode": "isolated", "isolated_margin": 1}):
+        raw = snapshot()
+        raw["positions"] = [{**ROW, **mode}, {**ROW, **mode, "instrument": "BTC/USDT:USDT"}]
+        raw["accounts"] = [{"account": "A", "currency": "USDT", "balance": 1}]
+        assert refused(raw, ruleset) == ("duplicate_row",)
+
+
+def test_a_column_that_a_rule_needs_and_nobody_gives_is_named():
+    raw = {**snapshot(), "accounts": [{"account": "A", "currency": "USDT", "balance": 1}]}
+    ruleset = venue.tiers([["unlimited", "1%"]])
+    ruleset["margin"]["initial"] = "notional / leverage"
+    with pytest.raises(SnapshotError, match=r"margin.initial needs `leverage`") as caught:
+        venue.evaluate(ruleset, raw)
+    assert caught.value.codes == ("missing_value",)
+    raw["positions"][0]["leverage"] = 10
+    assert venue.evaluate(ruleset, raw).positions.row(0)["initial_margin"] == "10"

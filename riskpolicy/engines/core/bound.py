@@ -137,6 +137,7 @@ class _Binder:
         fund = self._known("funds", "fund", funds, "unknown_fund")
         self._stop()
         mark, market_row = self._marks(market)
+        self._one_name(instrument)
         self._modes(instrument, market_row)
         self._complete(instrument)
         balance = self._funds(fund, currencies)
@@ -186,6 +187,17 @@ class _Binder:
             message = f"markets has {symbol} under more than one of its names"
             self.findings.append(Finding("duplicate_row", message, "keep one row an instrument"))
         return mark, row
+
+    def _one_name(self, instrument: Longs) -> None:
+        """Refuse two rows of one position under two names of its instrument."""
+        account = self.snapshot.ids("positions", "account").codes
+        side = self.snapshot.choices("positions", "position_side").codes
+        order = np.lexsort((side, instrument, account))
+        keys = np.stack([account, instrument, side.astype(np.int64)])[:, order]
+        again = np.zeros(len(account), bool)
+        again[order[1:]] = (keys[:, 1:] == keys[:, :-1]).all(axis=0)
+        what = "the account has a row for this instrument already, under another of its names"
+        self._rows("duplicate_row", again, what, "merge the two rows")
 
     def _modes(self, instrument: Longs, market_row: Longs) -> None:
         mode = self.snapshot.choices("positions", "margin_mode")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
-from riskpolicy.errors import Finding, SnapshotError
+from riskpolicy.errors import Finding, SnapshotError, one_of
 from riskpolicy.kernel.program import Program
 from riskpolicy.plan.plan import Rule
 
@@ -63,6 +64,11 @@ def undefined(rule: Rule, row: Mapping[str, Fraction | float], name: str) -> Sna
 
 
 def _finding(program: Program, rule_id: str, inputs: Mapping[str, float], name: str) -> Finding:
+    absent = [key for key in program.names if math.isnan(inputs[key])]
+    if absent:
+        message = f"{name}: {rule_id} needs {one_of(absent)}, which neither the snapshot nor the ruleset gives"
+        hint = f"the rule is `{program.source}`; add the column to the snapshot"
+        return Finding("missing_value", message, hint)
     shown = ", ".join(f"{key} = {inputs[key]:g}" for key in program.names)
     message = f"{name}: {rule_id} has no finite value, from {shown}"
     hint = f"the rule is `{program.source}`; guard a division with `x / y if y > 0 else 0`"

@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from riskpolicy.engines.core.reasons import Reason
     from riskpolicy.engines.evaluate import Evaluation
-    from riskpolicy.errors import Finding, QueryError, RiskPolicyError, RulesetError, SnapshotError
+    from riskpolicy.errors import Finding, PluginError, QueryError, RiskPolicyError, RulesetError, SnapshotError
+    from riskpolicy.hooks import hookimpl
     from riskpolicy.policy import Policy, load, loads
     from riskpolicy.snapshot import Snapshot
+    from riskpolicy.vocabulary import ExpressionFunction
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Evaluation",
+    "ExpressionFunction",
     "Finding",
+    "PluginError",
     "Policy",
     "QueryError",
     "Reason",
@@ -27,12 +31,15 @@ __all__ = [
     "RulesetError",
     "Snapshot",
     "SnapshotError",
+    "hookimpl",
     "load",
     "loads",
 ]
 
 _HOMES = {
     "Evaluation": "engines.evaluate",
+    "ExpressionFunction": "vocabulary",
+    "hookimpl": "hooks",
     "Policy": "policy",
     "Reason": "engines.core.reasons",
     "Snapshot": "snapshot",

@@ -54,6 +54,15 @@ CODES: Mapping[str, str] = MappingProxyType(
         "no_version": "no version of the ruleset was valid at that instant",
         "invalid_instant": "an instant is an ISO 8601 date or date and time",
         "outside_validity": "the snapshot was taken outside the validity of the ruleset",
+        # plugins
+        "unknown_plugin": "no installed plugin has this name",
+        "doubled_plugin": "two installed plugins have this name",
+        "plugin_not_allowed": "the plugin is not on the list that this process allows",
+        "plugin_broken": "the plugin cannot be imported, or raised an exception",
+        "missing_hook": "the plugin does not implement the hook that the ruleset needs of it",
+        "unknown_hook": "the plugin implements a hook that does not exist",
+        "hook_signature": "an implementation's arguments are not the hook's, or have defaults",
+        "hook_result": "a hook or a function of a plugin returned something that it should not",
         # snapshots
         "snapshot_form": "a snapshot is an object of tables",
         "missing_table": "a table without which a snapshot says nothing is absent",
@@ -157,6 +166,10 @@ class RulesetError(RiskPolicyError):
 
 class SnapshotError(RiskPolicyError):
     """A snapshot that cannot be used, or does not fit the ruleset."""
+
+
+class PluginError(RiskPolicyError):
+    """A plugin that is missing, not allowed or not what it should be."""
 
 
 class QueryError(RiskPolicyError):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from riskpolicy.engines.core.reasons import Reason
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.explain import explain_account
 from riskpolicy.errors import Place
+from riskpolicy.hooks import resolve_plugins
 from riskpolicy.plan.plan import Plan
 from riskpolicy.ruleset.catalog import find_version, is_path
 from riskpolicy.ruleset.loader import LoadedRuleset, load_ruleset
@@ -23,10 +24,14 @@ from riskpolicy.snapshot.snapshot import Snapshot
 
 @dataclass(frozen=True)
 class Policy:
-    """A ruleset and its plan. Immutable; one may be shared by any number of threads."""
+    """A ruleset and its plan. Immutable; one may be shared by any number of threads.
+
+    `plugins` are the plugins in use, with their versions.
+    """
 
     loaded: LoadedRuleset
     plan: Plan
+    plugins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ruleset(self) -> Ruleset:
@@ -52,23 +57,26 @@ class Policy:
         return f"<Policy {self.plan.id}@{self.plan.valid_from.date()}>"
 
 
-def load(source: str | Path, at: datetime | None = None) -> Policy:
+def load(source: str | Path, at: datetime | None = None, *, plugins: Collection[str] | None = None) -> Policy:
     """Load and compile a ruleset: `NAME[@INSTANT]`, or the path of a file.
 
     A name without an instant means the version valid at `at`, else the newest. A named version's validity ends
-    where the next one's begins. Raises RulesetError with every fault of the first phase that has any.
+    where the next one's begins. `plugins`, if given, are all that the ruleset may name. Raises RulesetError with every
+    fault of the first phase that has any, and PluginError for a plugin that is missing or not allowed.
     """
     if isinstance(source, Path) or is_path(source):
-        loaded = load_ruleset(source)
-        return Policy(loaded, compile_ruleset(loaded))
+        return _compiled(load_ruleset(source), plugins)
     version = find_version(source, at)
-    loaded = load_ruleset(version.path)
-    plan = compile_ruleset(loaded)
-    ends = [end for end in (plan.valid_until, version.end) if end is not None]
-    return Policy(loaded, replace(plan, valid_until=min(ends, default=None)))
+    policy = _compiled(load_ruleset(version.path), plugins)
+    ends = [end for end in (policy.plan.valid_until, version.end) if end is not None]
+    return replace(policy, plan=replace(policy.plan, valid_until=min(ends, default=None)))
 
 
-def loads(text: str, name: str = "<text>") -> Policy:
+def loads(text: str, name: str = "<text>", *, plugins: Collection[str] | None = None) -> Policy:
     """Load and compile a ruleset from YAML text; `name` stands for the file in messages."""
-    loaded = load_ruleset(name, text)
-    return Policy(loaded, compile_ruleset(loaded))
+    return _compiled(load_ruleset(name, text), plugins)
+
+
+def _compiled(loaded: LoadedRuleset, allowed: Collection[str] | None) -> Policy:
+    chosen = resolve_plugins([p.plugin for p in loaded.ruleset.functions], allowed)
+    return Policy(loaded, compile_ruleset(loaded, chosen.functions), chosen.versions)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from fractions import Fraction
 from types import MappingProxyType
+from typing import Any
 
 
 class Kind(Enum):
@@ -148,6 +150,26 @@ class Function:
     least: int
     most: int | None
     meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExpressionFunction:
+    """A function of the expression language that a plugin adds.
+
+    `parameters` and `result` name units: money, price, contracts, ratio or time. `value` takes one float64 array an
+    argument and returns one of the same length; it is called per batch, for rows in untaken branches too, so it
+    returns NaN where it is undefined and never raises. `exact` takes fractions and returns one; ZeroDivisionError or
+    ValueError mean undefined. `bound` takes the argument arrays, then the arrays of their bounds, and returns bounds
+    of the distance from the exact value; without it every decision on the function is made in exact arithmetic.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    result: str
+    meaning: str
+    value: Callable[..., Any]
+    exact: Callable[..., Fraction]
+    bound: Callable[..., Any] | None = None
 
 
 _BUCKET = (

@@ -9,7 +9,16 @@ ROOT = Path(__file__).parent.parent / "riskpolicy"
 GROUND = {"errors", "numbers", "vocabulary"}
 CORE = GROUND | {"plan", "kernel", "snapshot", "engines.core"}
 MECHANISMS = {f"engines.{name}" for name in ("margin", "liquidation", "waterfall", "deleveraging")}
-FACE = GROUND | {"ruleset", "compiler", "plan", "snapshot", "engines.core", "engines.evaluate", "engines.explain"}
+FACE = GROUND | {
+    "hooks",
+    "ruleset",
+    "compiler",
+    "plan",
+    "snapshot",
+    "engines.core",
+    "engines.evaluate",
+    "engines.explain",
+}
 
 #: What each room may import of ours, itself aside.
 MAY_IMPORT = {
@@ -24,6 +33,7 @@ MAY_IMPORT = {
     **dict.fromkeys(MECHANISMS, CORE),
     "engines.evaluate": CORE | MECHANISMS,
     "engines.explain": CORE | MECHANISMS | {"engines.evaluate"},
+    "hooks": GROUND | {"engines.core"},
     "policy": FACE,
     "": FACE | {"policy"},
     "report": FACE | {"policy"},

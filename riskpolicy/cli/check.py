@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import click
 
-from riskpolicy.cli.common import FINDINGS, format_option, ruleset_argument, show_findings, show_json
+from riskpolicy.cli.common import (
+    FINDINGS,
+    allowed,
+    format_option,
+    plugin_option,
+    ruleset_argument,
+    show_findings,
+    show_json,
+)
 from riskpolicy.errors import RulesetError
 from riskpolicy.policy import load
 
@@ -15,13 +23,14 @@ _UNUSABLE = {"file_unreadable", "unknown_ruleset", "no_version", "invalid_instan
 @click.command()
 @ruleset_argument
 @format_option
-def check(ruleset: str, format_: str) -> None:
+@plugin_option
+def check(ruleset: str, format_: str, plugins: tuple[str, ...]) -> None:
     """Check RULESET, NAME[@INSTANT] or the path of a YAML file, and report every fault with its place.
 
     Exit status 0: sound; 1: faults were found; 2: the ruleset cannot be read.
     """
     try:
-        policy = load(ruleset)
+        policy = load(ruleset, plugins=allowed(plugins))
     except RulesetError as error:
         if _UNUSABLE.intersection(error.codes):
             raise

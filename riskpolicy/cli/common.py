@@ -31,6 +31,17 @@ def ruleset_argument(function: F) -> F:
     return click.argument("ruleset")(function)
 
 
+def plugin_option(function: F) -> F:
+    """Add `--allow-plugin NAME`, which may be given several times."""
+    text = "A plugin that the ruleset may name; may be repeated. Without it, every installed one."
+    return click.option("--allow-plugin", "plugins", multiple=True, metavar="NAME", help=text)(function)
+
+
+def allowed(plugins: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the list of allowed plugins, None for all."""
+    return plugins or None
+
+
 def snapshot_argument(function: F) -> F:
     """Add the argument SNAPSHOT."""
     return click.argument("snapshot")(function)

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from riskpolicy.cli.common import format_option, ruleset_argument, show, show_json, snapshot_argument
+from riskpolicy.cli.common import (
+    allowed,
+    format_option,
+    plugin_option,
+    ruleset_argument,
+    show,
+    show_json,
+    snapshot_argument,
+)
 from riskpolicy.policy import load
 from riskpolicy.report.text import reason_dict, reason_tree
 from riskpolicy.snapshot import Snapshot
@@ -17,10 +25,11 @@ from riskpolicy.snapshot import Snapshot
 @snapshot_argument
 @click.option("--account", required=True, help="The account to explain.")
 @format_option
-def explain(ruleset: str, snapshot: str, account: str, format_: str) -> None:
+@plugin_option
+def explain(ruleset: str, snapshot: str, account: str, format_: str, plugins: tuple[str, ...]) -> None:
     """Explain every bucket of an account under RULESET, in exact arithmetic, with the rule behind each line."""
     read = Snapshot.of(snapshot)
-    policy = load(ruleset, read.as_of)
+    policy = load(ruleset, read.as_of, plugins=allowed(plugins))
     reasons = policy.explain(policy.evaluate(read), account)
     if format_ == "json":
         show_json({"account": account, "buckets": [reason_dict(r) for r in reasons]})

@@ -20,7 +20,7 @@ from riskpolicy.ruleset.loader import LoadedRuleset
 from riskpolicy.ruleset.ruleset import Ruleset
 from riskpolicy.ruleset.waterfall import DEFAULTER, DELEVERAGING, RESIDUAL
 from riskpolicy.ruleset.written import NOT_STATED, Order, Stated
-from riskpolicy.vocabulary import Stage
+from riskpolicy.vocabulary import ExpressionFunction, Stage
 
 #: What holds where a ruleset says `not_stated` and nothing more.
 DEFAULT_LIQUIDATION_ORDER = (OrderKey("margin_ratio", descending=True), OrderKey("equity", descending=False))
@@ -28,9 +28,12 @@ DEFAULT_TIES: tuple[OrderKey, ...] = ()
 DEFAULT_LIGHTS = (5, False)
 
 
-def compile_ruleset(loaded: LoadedRuleset) -> Plan:
-    """Return the plan of a loaded ruleset; RulesetError with every fault of its expressions and tiers."""
-    compiler = _Compiler(loaded)
+def compile_ruleset(loaded: LoadedRuleset, functions: Sequence[ExpressionFunction] = ()) -> Plan:
+    """Return the plan of a loaded ruleset, whose plugins add `functions` to the language.
+
+    RulesetError with every fault of its expressions and tiers.
+    """
+    compiler = _Compiler(loaded, functions)
     plan = compiler.plan()
     findings = compiler.expressions.findings
     if plan is None or findings:
@@ -40,10 +43,10 @@ def compile_ruleset(loaded: LoadedRuleset) -> Plan:
 
 
 class _Compiler:
-    def __init__(self, loaded: LoadedRuleset) -> None:
+    def __init__(self, loaded: LoadedRuleset, functions: Sequence[ExpressionFunction]) -> None:
         self.loaded = loaded
         self.ruleset: Ruleset = loaded.ruleset
-        self.expressions = ExpressionCompiler(loaded.document)
+        self.expressions = ExpressionCompiler(loaded.document, {f.name: f for f in functions})
         self.silent: list[str] = []
 
     def plan(self) -> Plan | None:
@@ -160,7 +163,7 @@ class _Compiler:
             tree = self.expressions.tree(text, scope, path)
             if tree is not None:
                 let[name] = tree
-                scope[name] = UnitCheck(scope).unit(tree)
+                scope[name] = UnitCheck(scope, self.expressions.plugged).unit(tree)
         score = self.expressions.program(written.score, scope, ("deleveraging", "score"), let=let)
         ties = self.order(written.ties, DEFAULT_TIES, [*columns, "account"], ("deleveraging", "ties"))
         self.note(written.lights, "deleveraging.lights")

@@ -15,7 +15,7 @@ from riskpolicy.expressions.units import MONEY, UNITS, Unit, UnitCheck
 from riskpolicy.kernel.opcodes import MAX_STACK
 from riskpolicy.kernel.program import Program
 from riskpolicy.ruleset.document import Document, Steps
-from riskpolicy.vocabulary import CONSTANTS, NAMES, Stage
+from riskpolicy.vocabulary import CONSTANTS, FUNCTIONS, NAMES, ExpressionFunction, Function, Stage
 
 _CONSTANTS = {name: Decimal(repr(value)) for name, (value, _) in CONSTANTS.items()}
 
@@ -37,8 +37,13 @@ def scope_of(table: str, stage: Stage) -> dict[str, Unit | None]:
 class ExpressionCompiler:
     """Compiles the expressions of one document and collects what is wrong with them."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, functions: Mapping[str, ExpressionFunction] | None = None) -> None:
         self.document = document
+        self.plugged = functions or {}
+        arity = {
+            f.name: Function(f.name, len(f.parameters), len(f.parameters), f.meaning) for f in self.plugged.values()
+        }
+        self.functions = {**FUNCTIONS, **arity}
         self.findings: list[Finding] = []
 
     def tree(
@@ -53,9 +58,9 @@ class ExpressionCompiler:
         except ExpressionError as error:
             self._fault(error, path)
             return None
-        wrong = faults(tree, scope, condition=condition)
+        wrong = faults(tree, scope, condition=condition, functions=self.functions)
         if not wrong:
-            check = UnitCheck(scope)
+            check = UnitCheck(scope, self.plugged)
             got = check.unit(tree)
             wrong = check.faults
             if not (wrong or condition or unit is None or got is None or got == unit):
@@ -80,7 +85,7 @@ class ExpressionCompiler:
         if tree is None:
             return None
         try:
-            return emit(text, tree, let or {}, _CONSTANTS)
+            return emit(text, tree, let or {}, _CONSTANTS, self.plugged)
         except ValueError:
             message = f"the expression needs a stack of more than {MAX_STACK}, or too many `let` names"
             self._fault(ExpressionError("expression_limit", message, 0, "name its parts with `let`"), path)

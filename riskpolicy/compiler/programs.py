@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
+from riskpolicy.expressions.format import format_tree
 from riskpolicy.expressions.tree import (
     Binary,
     Call,
@@ -20,7 +21,9 @@ from riskpolicy.expressions.tree import (
     walk,
 )
 from riskpolicy.kernel.opcodes import CODE, OPCODES
+from riskpolicy.kernel.program import Call as PluginCall
 from riskpolicy.kernel.program import Constant, Program, fold
+from riskpolicy.vocabulary import ExpressionFunction
 
 _BINARY = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
 # a > b is b < a: the operands are emitted the other way round.
@@ -34,15 +37,31 @@ _COMPARE = {
 }
 
 
-def emit(source: str, tree: Tree, let: Mapping[str, Tree], constants: Mapping[str, Decimal]) -> Program:
-    """Return the program of a tree whose names are columns, `let` names (in order) or constants."""
-    return _Emitter(let, constants).program(source, tree)
+def emit(
+    source: str,
+    tree: Tree,
+    let: Mapping[str, Tree],
+    constants: Mapping[str, Decimal],
+    functions: Mapping[str, ExpressionFunction] | None = None,
+) -> Program:
+    """Return the program of a tree whose names are columns, `let` names (in order) or constants.
+
+    `functions` are those of plugins.
+    """
+    return _Emitter(let, constants, functions or {}).program(source, tree)
 
 
 class _Emitter:
-    def __init__(self, let: Mapping[str, Tree], constants: Mapping[str, Decimal]) -> None:
+    def __init__(
+        self,
+        let: Mapping[str, Tree],
+        constants: Mapping[str, Decimal],
+        functions: Mapping[str, ExpressionFunction],
+    ) -> None:
         self.let = let
         self.named = constants
+        self.functions = functions
+        self.calls: list[PluginCall] = []
         self.code: list[tuple[int, int]] = []
         self.constants: list[Constant] = []
         self.slots: list[str] = []
@@ -60,7 +79,9 @@ class _Emitter:
         """Return the program without the constants that folding has used up."""
         used = sorted({operand for code, operand in self.code if code == CODE["const"]})
         code = tuple((c, used.index(o) if c == CODE["const"] else o) for c, o in self.code)
-        return Program(source, code, tuple(self.constants[i] for i in used), tuple(self.slots), condition)
+        return Program(
+            source, code, tuple(self.constants[i] for i in used), tuple(self.slots), condition, tuple(self.calls)
+        )
 
     def _used(self, tree: Tree) -> list[str]:
         """Return the `let` names that a tree needs, in the order in which they are declared."""
@@ -131,9 +152,22 @@ class _Emitter:
             self.op("load", self.slots.index(name))
 
     def call(self, tree: Call) -> None:
+        if tree.function in self.functions:
+            self.plugin_call(tree)
+            return
         self.emit(tree.arguments[0])
         if tree.function == "abs":
             self.op("abs")
         for argument in tree.arguments[1:]:
             self.emit(argument)
             self.op(tree.function)
+
+    def plugin_call(self, tree: Call) -> None:
+        """Make the call before the code runs; no name of the language begins with `@`."""
+        arguments = tuple(
+            emit(format_tree(argument), argument, self.let, self.named, self.functions) for argument in tree.arguments
+        )
+        slot = f"@{len(self.calls)}"
+        self.calls.append(PluginCall(slot, self.functions[tree.function], arguments))
+        self.slots.append(slot)
+        self.op("load", self.slots.index(slot))

@@ -139,7 +139,7 @@ class _Explainer:
 
     def _inputs(self, program: Program) -> str:
         row = self.exact.row()
-        return ", ".join(f"{name} = {_n(row[name])}" for name in program.names)
+        return ", ".join(f"{name} = {_n(row[name])}" for name in program.inputs)
 
     def _money(self, value: Fraction) -> str:
         return f"{_n(value)} {self.currency}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from riskpolicy.errors import one_of, suggestion
 from riskpolicy.expressions.syntax import ExpressionError
@@ -19,14 +19,16 @@ from riskpolicy.expressions.tree import (
     children,
     is_condition,
 )
-from riskpolicy.vocabulary import FUNCTIONS
+from riskpolicy.vocabulary import FUNCTIONS, Function
 
 NUMBER, CONDITION = "a number", "a condition"
 
 
-def faults(tree: Tree, names: Collection[str], *, condition: bool) -> list[ExpressionError]:
-    """Return every fault of a tree that may use `names` and must be a condition, or a number."""
-    found = list(_faults(tree, names))
+def faults(
+    tree: Tree, names: Collection[str], *, condition: bool, functions: Mapping[str, Function] = FUNCTIONS
+) -> list[ExpressionError]:
+    """Return every fault of a tree that may use `names` and `functions` and must be a condition, or a number."""
+    found = list(_faults(tree, names, functions))
     if is_condition(tree) != condition:
         want, got = (CONDITION, NUMBER) if condition else (NUMBER, CONDITION)
         hint = "compare two numbers, as in `equity < maintenance_margin`" if condition else ""
@@ -34,13 +36,13 @@ def faults(tree: Tree, names: Collection[str], *, condition: bool) -> list[Expre
     return found
 
 
-def _faults(tree: Tree, names: Collection[str]) -> Iterator[ExpressionError]:
-    yield from _own_faults(tree, names)
+def _faults(tree: Tree, names: Collection[str], functions: Mapping[str, Function]) -> Iterator[ExpressionError]:
+    yield from _own_faults(tree, names, functions)
     for child in children(tree):
-        yield from _faults(child, names)
+        yield from _faults(child, names, functions)
 
 
-def _own_faults(tree: Tree, names: Collection[str]) -> Iterator[ExpressionError]:
+def _own_faults(tree: Tree, names: Collection[str], functions: Mapping[str, Function]) -> Iterator[ExpressionError]:
     match tree:
         case Name():
             if tree.name not in names:
@@ -60,13 +62,13 @@ def _own_faults(tree: Tree, names: Collection[str]) -> Iterator[ExpressionError]
             yield from _due(tree.condition, condition=True)
             yield from _due(tree.other, condition=is_condition(tree.then))
         case Call():
-            yield from _call_faults(tree)
+            yield from _call_faults(tree, functions)
 
 
-def _call_faults(tree: Call) -> Iterator[ExpressionError]:
-    function = FUNCTIONS.get(tree.function)
+def _call_faults(tree: Call, functions: Mapping[str, Function]) -> Iterator[ExpressionError]:
+    function = functions.get(tree.function)
     if function is None:
-        hint = suggestion(tree.function, FUNCTIONS) or f"functions: {one_of(FUNCTIONS)}"
+        hint = suggestion(tree.function, functions) or f"functions: {one_of(functions)}"
         yield ExpressionError("unknown_function", f"unknown function `{tree.function}`", tree.at, hint)
         return
     given = len(tree.arguments)

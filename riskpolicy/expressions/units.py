@@ -18,6 +18,7 @@ from riskpolicy.expressions.tree import (
     Number,
     Tree,
 )
+from riskpolicy.vocabulary import ExpressionFunction
 
 #: The rules in words, for the documentation.
 RULES = (
@@ -70,6 +71,7 @@ class UnitCheck:
     """The unit of a tree and every way in which its units do not fit. Types must have been checked before."""
 
     names: Mapping[str, Unit | None]
+    functions: Mapping[str, ExpressionFunction] = field(default_factory=dict)
     faults: list[ExpressionError] = field(default_factory=list)
 
     def unit(self, tree: Tree) -> Unit | None:
@@ -95,6 +97,8 @@ class UnitCheck:
             case Conditional():
                 self.unit(tree.condition)
                 return self._same("the conditional", tree.then, tree.other)
+            case Call() if tree.function in self.functions:
+                return self._call(tree, self.functions[tree.function])
             case Call():
                 return self._same(f"`{tree.function}`", *tree.arguments)
         return None
@@ -104,6 +108,15 @@ class UnitCheck:
         if left is None or (right is None and tree.op == "*"):
             return None  # zero times anything is zero
         return left.times(right or RATIO, 1 if tree.op == "*" else -1)
+
+    def _call(self, tree: Call, function: ExpressionFunction) -> Unit:
+        """Return the unit of a plugin's function, whose arguments have the units that it declares."""
+        for argument, name in zip(tree.arguments, function.parameters, strict=True):
+            unit = self.unit(argument)
+            if unit is not None and unit != UNITS[name]:
+                message = f"`{tree.function}` takes {UNITS[name]} here, this is {unit}"
+                self.faults.append(ExpressionError("expression_unit", message, argument.at))
+        return UNITS[function.result]
 
     def _same(self, what: str, *parts: Tree) -> Unit | None:
         agreed: Unit | None = None

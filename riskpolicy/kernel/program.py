@@ -6,7 +6,7 @@ A Program is verified when it is built, so that the float interpreter carries no
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -15,9 +15,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from riskpolicy.errors import Finding, PluginError
 from riskpolicy.kernel import _kernel
 from riskpolicy.kernel.opcodes import CODE, MAX_LOCALS, MAX_STACK, OPCODES
 from riskpolicy.numbers import fraction_text
+from riskpolicy.vocabulary import ExpressionFunction
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 #: An exact number; infinity stands for itself, and None for the undefined value.
@@ -76,7 +78,8 @@ class Bounded:
 class Program:
     """Code as pairs (opcode, operand), its constants, and the names of the columns in its slots.
 
-    `source` is the text that it was compiled from. ValueError for code that is not well formed.
+    `source` is the text that it was compiled from; `calls` are made before the code runs, each into a slot of its own.
+    ValueError for code that is not well formed.
     """
 
     source: str
@@ -84,6 +87,7 @@ class Program:
     constants: tuple[Constant, ...]
     names: tuple[str, ...]
     is_condition: bool
+    calls: tuple[Call, ...] = ()
     _words: npt.NDArray[np.int32] = field(init=False, repr=False, compare=False)
     _floats: Floats = field(init=False, repr=False, compare=False)
     _bounds: Floats = field(init=False, repr=False, compare=False)
@@ -102,6 +106,8 @@ class Program:
 
         Each column is a contiguous float64 array of `rows` values.
         """
+        for call in self.calls:
+            columns = {**columns, call.slot: call.run(columns, rows)}
         inputs = [np.ascontiguousarray(columns[name], dtype=np.float64) for name in self.names]
         if any(len(column) != rows for column in inputs):
             raise ValueError("columns differ in length")
@@ -115,6 +121,9 @@ class Program:
         `bounds` holds such a bound for every column. A condition with bound 0 is certain; an infinite or NaN
         bound says that only exact arithmetic can tell, and its value then means nothing.
         """
+        for call in self.calls:
+            values, bound_of_call = call.bounded(columns, bounds, rows)
+            columns, bounds = {**columns, call.slot: values}, {**bounds, call.slot: bound_of_call}
         inputs = [np.ascontiguousarray(columns[name], dtype=np.float64) for name in self.names]
         errors = [np.ascontiguousarray(bounds[name], dtype=np.float64) for name in self.names]
         if any(len(column) != rows for column in (*inputs, *errors)):
@@ -125,6 +134,7 @@ class Program:
 
     def exact(self, row: Mapping[str, Fraction | float]) -> Exact:
         """Return the exact value for one row; None where it is undefined."""
+        called = {call.slot: call.exact(row) for call in self.calls}
         stack: list[Exact] = []
         local: dict[int, Exact] = {}
         for code, operand in self.code:
@@ -132,7 +142,8 @@ class Program:
             if name == "const":
                 stack.append(self.constants[operand].exact)
             elif name == "load":
-                stack.append(row[self.names[operand]])
+                name_ = self.names[operand]
+                stack.append(called[name_] if name_ in called else row[name_])
             elif name == "local":
                 stack.append(local[operand])
             elif name == "store":
@@ -144,6 +155,13 @@ class Program:
                 stack.append(_step(name, arguments))
         return stack[-1]
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns that it reads, those of its calls' arguments included."""
+        called = {call.slot for call in self.calls}
+        below = (name for call in self.calls for argument in call.arguments for name in argument.inputs)
+        return tuple(dict.fromkeys((*(n for n in self.names if n not in called), *below)))
+
     def listing(self) -> str:
         """Return the code as text, an instruction a line."""
         lines = []
@@ -153,6 +171,51 @@ class Program:
             shown = f" {detail[operand] if detail else operand}" if opcode.operand else ""
             lines.append(f"{opcode.name}{shown}")
         return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A plugin's function on arguments of its own, whose value fills a slot of the program that makes the call."""
+
+    slot: str
+    function: ExpressionFunction
+    arguments: tuple[Program, ...]
+
+    def run(self, columns: Mapping[str, Floats], rows: int) -> Floats:
+        """Return the function's value for every row; PluginError where it raises or returns no such array."""
+        return self._called(self.function.value, [a.run(columns, rows) for a in self.arguments], rows)
+
+    def bounded(self, columns: Mapping[str, Floats], bounds: Mapping[str, Floats], rows: int) -> tuple[Floats, Floats]:
+        """Return values and bounds; the bounds are infinite where the function gives none."""
+        arguments = [a.bounded(columns, bounds, rows) for a in self.arguments]
+        values = self._called(self.function.value, [a.values for a in arguments], rows)
+        if self.function.bound is None:
+            return values, np.full(rows, np.inf)
+        inputs = [*(a.values for a in arguments), *(a.bounds for a in arguments)]
+        bound = self._called(self.function.bound, inputs, rows)
+        return values, np.where((bound >= 0) & ~np.isnan(values), bound, np.inf)
+
+    def exact(self, row: Mapping[str, Fraction | float]) -> Exact:
+        """Return the exact value for one row; None where an argument or the function is undefined."""
+        arguments = [a.exact(row) for a in self.arguments]
+        if None in arguments:
+            return None
+        try:
+            return Fraction(self.function.exact(*arguments))
+        except (ZeroDivisionError, ValueError, OverflowError):
+            return None
+
+    def _called(self, form: Callable[..., object], arguments: Sequence[Floats], rows: int) -> Floats:
+        name = self.function.name
+        try:
+            array = np.ascontiguousarray(form(*arguments), dtype=np.float64)
+        except Exception as error:
+            message = f"plugin function `{name}` raised {type(error).__name__}: {error}"
+            raise PluginError(Finding("plugin_broken", message, "report it to the plugin's author")) from error
+        if array.shape != (rows,):
+            message = f"plugin function `{name}` returned an array of shape {array.shape}, not ({rows},)"
+            raise PluginError(Finding("hook_result", message, "return one float a row"))
+        return array
 
 
 def _verify(code: Sequence[tuple[int, int]], constants: int, slots: int) -> int:

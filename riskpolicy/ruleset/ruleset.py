@@ -12,6 +12,12 @@ from riskpolicy.ruleset.waterfall import Layer
 from riskpolicy.ruleset.written import Field, Id, Instant, Text, Written
 
 
+class Plugin(Written):
+    """A plugin, by the name under which it is installed."""
+
+    plugin: Id = Field(description="the name of its entry point in the group `riskpolicy.plugins`")
+
+
 class Ruleset(Written):
     """The whole document. Positions of its parts are in the Document that it was read from."""
 
@@ -24,6 +30,7 @@ class Ruleset(Written):
     currencies: dict[Id, Currency] = Field(min_length=1, description="the currencies of account, by id")
     funds: tuple[Fund, ...] = Field(default=(), description="pools of money that steps and layers name")
     instruments: tuple[Instruments, ...] = Field(min_length=1, description="what is traded, in groups of equal terms")
+    functions: tuple[Plugin, ...] = Field(default=(), description="plugins whose functions the expressions use")
     margin: Margin = Field(description="what a position must have behind it")
     liquidation: Liquidation = Field(description="when a bucket is liquidated, in which order, by which steps")
     waterfall: tuple[Layer, ...] = Field(min_length=1, description="who pays a bucket's deficit, in order")

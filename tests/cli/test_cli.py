@@ -134,7 +134,7 @@ def test_schema(run):
 
 
 def test_a_fault_of_ours_says_so(run, monkeypatch):
-    def boom(*_):
+    def boom(*_, **__):
         raise RuntimeError("boom")
 
     monkeypatch.setattr(sys.modules["riskpolicy.cli.evaluate"], "load", boom)

@@ -55,21 +55,21 @@ def decide(
 
 
 def _inputs(program: Program, columns: Mapping[str, Floats], row: int) -> dict[str, float]:
-    return {name: float(columns[name][row]) for name in program.names}
+    return {name: float(columns[name][row]) for name in program.inputs}
 
 
 def undefined(rule: Rule, row: Mapping[str, Fraction | float], name: str) -> SnapshotError:
     """Return the error of a rule that has no exact value for a row."""
-    return SnapshotError(_finding(rule.program, rule.id, {n: float(row[n]) for n in rule.program.names}, name))
+    return SnapshotError(_finding(rule.program, rule.id, {n: float(row[n]) for n in rule.program.inputs}, name))
 
 
 def _finding(program: Program, rule_id: str, inputs: Mapping[str, float], name: str) -> Finding:
-    absent = [key for key in program.names if math.isnan(inputs[key])]
+    absent = [key for key in program.inputs if math.isnan(inputs[key])]
     if absent:
         message = f"{name}: {rule_id} needs {one_of(absent)}, which neither the snapshot nor the ruleset gives"
         hint = f"the rule is `{program.source}`; add the column to the snapshot"
         return Finding("missing_value", message, hint)
-    shown = ", ".join(f"{key} = {inputs[key]:g}" for key in program.names)
+    shown = ", ".join(f"{key} = {inputs[key]:g}" for key in program.inputs)
     message = f"{name}: {rule_id} has no finite value, from {shown}"
     hint = f"the rule is `{program.source}`; guard a division with `x / y if y > 0 else 0`"
     return Finding("expression_value", message, hint)

@@ -1,0 +1,139 @@
+"""From the names in a ruleset to plain callables; whatever is wrong with a plugin is an error at load."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from riskpolicy.errors import Finding, PluginError, one_of, suggestion
+from riskpolicy.hooks.specs import GROUP, Hooks
+from riskpolicy.vocabulary import CONSTANTS, FUNCTIONS, NAMES, ExpressionFunction
+
+_UNITS = ("money", "price", "contracts", "ratio", "time")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What the plugins of a ruleset gave, and their versions by name."""
+
+    functions: tuple[ExpressionFunction, ...]
+    versions: Mapping[str, str]
+
+
+def resolve_plugins(names: Sequence[str], allowed: Collection[str] | None = None) -> Resolved:
+    """Return what the named plugins implement. Nothing is imported that is not named, installed and allowed.
+
+    `allowed` None allows every installed plugin. PluginError for one that is missing, doubled, not allowed or
+    broken, that misspells a hook, has other arguments than the hook or defaults, or implements none.
+    """
+    if not names:
+        return Resolved((), {})
+    chosen = {name: _entry(name, allowed) for name in dict.fromkeys(names)}
+    functions: list[ExpressionFunction] = []
+    for name, entry in chosen.items():
+        functions += _functions(name, _plugin(name, entry))
+    twice = {f.name for f in functions if sum(g.name == f.name for g in functions) > 1}
+    if twice:
+        message = f"more than one plugin has a function {one_of(sorted(twice))}"
+        raise PluginError(Finding("hook_result", message, "name only one of them in `functions`"))
+    return Resolved(tuple(functions), {name: _version(entry) for name, entry in chosen.items()})
+
+
+def _entry(name: str, allowed: Collection[str] | None) -> EntryPoint:
+    if allowed is not None and name not in allowed:
+        hint = f"allowed: {one_of(sorted(allowed))}" if allowed else "allow it with `plugins=` or `--allow-plugin`"
+        raise PluginError(Finding("plugin_not_allowed", f"plugin `{name}` is not allowed here", hint))
+    installed = entry_points(group=GROUP)
+    found = {entry.value: entry for entry in installed if entry.name == name}
+    if not found:
+        known = sorted({entry.name for entry in installed})
+        hint = suggestion(name, known) or (f"installed: {one_of(known)}" if known else "no plugin is installed")
+        raise PluginError(Finding("unknown_plugin", f"no installed plugin is called `{name}`", hint))
+    if len(found) > 1:
+        message = f"plugin `{name}` is installed twice: {one_of(sorted(found))}"
+        raise PluginError(Finding("doubled_plugin", message, "uninstall one of them"))
+    return next(iter(found.values()))
+
+
+def _plugin(name: str, entry: EntryPoint) -> pluggy.PluginManager:
+    """Import a plugin into a manager of its own and hold its implementations against the specifications."""
+    try:
+        plugin = entry.load()
+    except Exception as error:
+        message = f"plugin `{name}` ({entry.value}) cannot be imported: {type(error).__name__}: {error}"
+        raise PluginError(Finding("plugin_broken", message, "reinstall it, or report it to its author")) from error
+    manager = pluggy.PluginManager("riskpolicy")
+    manager.add_hookspecs(Hooks)
+    _no_defaults(name, plugin, manager)
+    try:
+        manager.register(plugin, name)
+    except pluggy.PluginValidationError as error:
+        message = f"plugin `{name}`: {str(error).splitlines()[-1].strip()}"
+        raise PluginError(Finding("hook_signature", message, "take the hook's arguments, by their names")) from None
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        hooks = [hook for hook in dir(Hooks) if not hook.startswith("_")]
+        message = f"plugin `{name}`: {str(error).splitlines()[0]}"
+        raise PluginError(Finding("unknown_hook", message, f"hooks: {one_of(hooks)}")) from None
+    return manager
+
+
+def _no_defaults(name: str, plugin: Any, manager: pluggy.PluginManager) -> None:
+    """Refuse arguments with defaults: releases of pluggy differ in whether they then pass the caller's value."""
+    for member in dir(plugin):
+        if manager.parse_hookimpl_opts(plugin, member) is None:
+            continue
+        parameters = inspect.signature(getattr(plugin, member)).parameters.values()
+        with_default = [p.name for p in parameters if p.default is not p.empty]
+        if with_default:
+            message = f"plugin `{name}`: `{member}` has a default for {one_of(with_default)}"
+            raise PluginError(Finding("hook_signature", message, "remove the defaults"))
+
+
+def _functions(name: str, manager: pluggy.PluginManager) -> list[ExpressionFunction]:
+    if not manager.hook.expression_functions.get_hookimpls():
+        message = f"plugin `{name}` does not implement `expression_functions`"
+        raise PluginError(Finding("missing_hook", message, "take it out of `functions`, or implement the hook"))
+    try:
+        # pluggy leaves out an implementation that returns None.
+        results: list[object] = manager.hook.expression_functions()
+    except Exception as error:
+        message = f"plugin `{name}`: `expression_functions` raised {type(error).__name__}: {error}"
+        raise PluginError(Finding("plugin_broken", message, "report it to its author")) from error
+    given = results[0] if results else None
+    if not isinstance(given, Iterable):
+        message = f"plugin `{name}`: `expression_functions` returned {type(given).__name__}"
+        raise PluginError(Finding("hook_result", message, "return a list of ExpressionFunction"))
+    functions = list(given)
+    wrong = [fault for function in functions for fault in _faults(function)]
+    if wrong:
+        raise PluginError(Finding("hook_result", f"plugin `{name}`: {fault}") for fault in wrong)
+    return functions
+
+
+def _faults(function: object) -> list[str]:
+    if not isinstance(function, ExpressionFunction):
+        return [f"`{function!r}` is no ExpressionFunction"]
+    taken = {*FUNCTIONS, *CONSTANTS, *(name for names in NAMES.values() for name in names)}
+    faults = []
+    if not function.name.isidentifier() or not function.name.isascii() or function.name in taken:
+        faults.append(f"`{function.name}` cannot name a function: it is no plain word, or taken")
+    unknown = [unit for unit in (*function.parameters, function.result) if unit not in _UNITS]
+    if unknown:
+        faults.append(f"`{function.name}` has the units {one_of(unknown)}; known are {one_of(_UNITS)}")
+    if not function.parameters:
+        faults.append(f"`{function.name}` takes no arguments")
+    forms: tuple[object, ...] = (function.value, function.exact)
+    if not all(callable(form) for form in forms):
+        faults.append(f"`{function.name}` needs the two forms `value` and `exact`")
+    return faults
+
+
+def _version(entry: EntryPoint) -> str:
+    return entry.dist.version if entry.dist is not None else "unknown"

@@ -303,16 +303,17 @@ cdef inline void _bounded_binary(int32_t op, double* a, double* b) noexcept nogi
         value = a[0] * b[0]
         bound = fabs(a[0]) * b[1] + fabs(b[0]) * a[1] + a[1] * b[1]
         # Zero times anything is zero, whatever the other factor's bound.
-        a[1] = 0.0 if (a[0] == 0.0 and a[1] == 0.0) or (b[0] == 0.0 and b[1] == 0.0) else (
+        a[1] = INFINITY if isnan(value) else 0.0 if (a[0] == 0.0 and a[1] == 0.0) or (b[0] == 0.0 and b[1] == 0.0) else (
             bound + UNIT * fabs(value) + TINY) * SLACK
         a[0] = value
     elif op == OP_DIV:
-        if fabs(b[0]) <= b[1]:
+        # Written so that an undefined divisor, which is no number, counts as one that may be zero.
+        if not fabs(b[0]) > b[1]:
             a[0] = NAN
             a[1] = INFINITY
         else:
             value = a[0] / b[0]
-            a[1] = 0.0 if a[0] == 0.0 and a[1] == 0.0 else (
+            a[1] = INFINITY if isnan(value) else 0.0 if a[0] == 0.0 and a[1] == 0.0 else (
                 (a[1] + fabs(value) * b[1]) / (fabs(b[0]) - b[1]) + UNIT * fabs(value) + TINY) * SLACK
             a[0] = value
     elif op == OP_AND or op == OP_OR:

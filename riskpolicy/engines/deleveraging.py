@@ -49,8 +49,11 @@ def rank_positions(bound: Bound, columns: Mapping[str, Floats], bounds: Mapping[
     keys = [Key(score[rows], scored.bounds, descending=True, paths=scored.paths)]
     keys += [Key(taken[tie.column], doubt[tie.column], tie.descending) for tie in rules.ties]
 
+    needed = {*rule.program.inputs, *(tie.column for tie in rules.ties)}
+    with_bucket = any(name.startswith("bucket_") for name in needed)
+
     def exact(i: int) -> list[Fraction | float]:
-        row = exact_position_row(bound, int(rows[i]))
+        row = exact_position_row(bound, int(rows[i]), with_bucket=with_bucket)
         value = rule.program.exact(row)
         if value is None:
             raise undefined(rule, row, bound.position_name(int(rows[i])))

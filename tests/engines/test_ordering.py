@@ -64,3 +64,21 @@ def test_a_wide_interval_reaches_past_its_neighbour():
         np.zeros(3, np.int64), [Key(values, bounds, descending=True)], np.arange(3), lambda _: [Fraction(0)]
     )
     assert order.tolist() == [1, 2, 0]
+
+
+def test_one_row_of_which_nothing_is_known_leaves_the_others_alone():
+    """An infinite bound would touch every other row; it is made exact first."""
+    n = 1000
+    values = np.arange(n, dtype=float)
+    bounds = values * U
+    values[3], bounds[3] = np.nan, np.inf
+    asked = []
+
+    def exact(row):
+        asked.append(row)
+        return [Fraction(1001, 2)]
+
+    order, redecided = order_rows(np.zeros(n, np.int64), [Key(values, bounds)], np.arange(n), exact)
+    assert redecided == 1
+    assert set(asked) == {3}
+    assert order.tolist() == [*range(3), *range(4, 501), 3, *range(501, n)]

@@ -70,9 +70,16 @@ def exact_bucket_row(bound: Bound, bucket: int) -> dict[str, Fraction | float]:
     return exact_bucket(bound, bucket).row()
 
 
-def exact_position_row(bound: Bound, i: int) -> dict[str, Fraction | float]:
-    """Return position i, in canonical order, as the row that the programs of position rules read."""
+def exact_position_row(bound: Bound, i: int, *, with_bucket: bool = True) -> dict[str, Fraction | float]:
+    """Return position i, in canonical order, as the row that the programs of position rules read.
+
+    Without the bucket's own names it takes one position's arithmetic, not that of all in the bucket.
+    """
     number = int(bound.positions.bucket[i])
+    if not with_bucket:
+        wallet = bound.exact_wallet(number)
+        position = exact_position(bound, i, wallet)
+        return {**_row(position, wallet), "initial_margin": position.initial_margin or Fraction(0)}
     bucket = exact_bucket(bound, number)
     position = bucket.positions[i - int(bound.buckets.start[number])]
     of_bucket = {f"bucket_{name}": value for name, value in bucket.row().items() if name != "wallet_balance"}

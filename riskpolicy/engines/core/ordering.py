@@ -6,8 +6,9 @@ Two rows are in doubt where the intervals value +- bound of a key touch. Rows wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -15,6 +16,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
+#: A bound above this part of its value is wide.
+_WIDE = 1e-8
 #: Exact keys of one row, in the order of the keys; an infinite key is a float.
 ExactKeys = Callable[[int], Sequence[Fraction | float]]
 
@@ -52,28 +55,57 @@ def order_rows(segment: Longs, keys: Sequence[Key], last: Longs, exact: ExactKey
 
     Return the row numbers in that order, and how many rows needed exact arithmetic.
     """
+    known: dict[int, Sequence[Fraction | float]] = {}
+    keys = _sharpened(keys, exact, known)
     signed = [key.signed for key in keys]
     order = np.lexsort((last, *signed[::-1], segment))
     if len(order) < 2 or not keys:
-        return order, 0
-    return _Decider(order, keys, signed, last, exact).decide(segment[order])
+        return order, len(known)
+    return _Decider(order, keys, signed, last, exact, known).decide(segment[order])
+
+
+def _sharpened(keys: Sequence[Key], exact: ExactKeys, known: dict[int, Sequence[Fraction | float]]) -> Sequence[Key]:
+    """Replace keys with wide bounds by their exact values, which go to `known`.
+
+    A single wide interval would touch every other, and put a whole segment in doubt.
+    """
+    wide = [~(key.bounds <= np.abs(key.values) * _WIDE) for key in keys]
+    rows: list[int] = np.flatnonzero(np.logical_or.reduce(wide)).tolist() if wide else []
+    if not rows:
+        return keys
+    known.update((row, exact(row)) for row in rows)
+    sharp = []
+    for number, key in enumerate(keys):
+        values, bounds = key.values.copy(), key.bounds.copy()
+        for row, found in known.items():
+            values[row] = nearest = float(found[number])
+            same = not math.isfinite(nearest) or Fraction(nearest) == found[number]
+            bounds[row] = 0.0 if same else max(abs(nearest) * 2.0**-52, 5e-324)
+        sharp.append(replace(key, values=values, bounds=bounds))
+    return sharp
 
 
 class _Decider:
     def __init__(
-        self, order: Longs, keys: Sequence[Key], signed: Sequence[Floats], last: Longs, exact: ExactKeys
+        self,
+        order: Longs,
+        keys: Sequence[Key],
+        signed: Sequence[Floats],
+        last: Longs,
+        exact: ExactKeys,
+        known: dict[int, Sequence[Fraction | float]],
     ) -> None:
         self.order = order
         self.keys = keys
         self.signed = signed
         self.last = last
         self.exact = exact
-        self.redecided = 0
+        self.known = known
 
     def decide(self, segment: Longs) -> tuple[Longs, int]:
         edges = np.flatnonzero(np.r_[True, segment[1:] != segment[:-1], True])
         self._level(0, list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)))
-        return self.order, self.redecided
+        return self.order, len(self.known)
 
     def _level(self, level: int, runs: Sequence[tuple[int, int]]) -> None:
         """Find the rows in doubt by key `level` within each run, where all keys before are equal."""
@@ -117,10 +149,9 @@ class _Decider:
         known: dict[int, tuple[Fraction | float | int, ...]] = {}
         for row in rows.tolist():
             path = 0 if paths is None else int(paths[row])
-            exact = of_path.get(path) if path else None
+            exact = self.known.get(row) or (of_path.get(path) if path else None)
             if exact is None:
-                self.redecided += 1
-                exact = of_path[path] = self.exact(row)
+                exact = of_path[path] = self.known[row] = self.exact(row)
             signed = [-x if key.descending else x for key, x in zip(self.keys, exact, strict=True)]
             known[row] = (*signed, int(self.last[row]))
         return known

@@ -19,6 +19,7 @@ extensions = ["myst_parser"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"riskpolicy {version}"
+html_copy_source = False
 exclude_patterns = ["_build", "_generated"]
 
 write_reference(HERE / "_generated")

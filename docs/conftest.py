@@ -51,9 +51,8 @@ def run_commands(example: Example) -> None:
 
 
 def run(command: str, folder: str) -> str:
-    known = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{known.get('PATH', '')}"
-    env = {**known, "PATH": path, "PYTHONUTF8": "1"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    env = {**os.environ, "PATH": path, "PYTHONUTF8": "1", "COLUMNS": "80"}
     done = subprocess.run(
         command, shell=True, cwd=folder, env=env, text=True, check=False,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -194,10 +194,13 @@ class Evaluation:
         plan, decided = self.plan, self.liquidation
         always: tuple[str, ...] = (plan.trigger.rule.id,)
         restricted = (*always, "liquidation.restricted") if plan.restricted else always
+        liquidated = (*always, "liquidation.accounts")
         words: list[tuple[str, ...]] = [
             always,
             restricted,
-            *((*always, "liquidation.accounts", step.id) for step in plan.steps),
+            liquidated,
+            *((*liquidated, step.id) for step in plan.steps),
         ]
-        codes = np.where(decided.triggered, decided.step + 2, np.where(decided.state == 1, 1, 0))
+        # A step of -1 is none: the trigger holds and no step is open.
+        codes = np.where(decided.triggered, decided.step + 3, np.where(decided.state == 1, 1, 0))
         return codes.astype(np.int64), words

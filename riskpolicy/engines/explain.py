@@ -55,7 +55,10 @@ class _Explainer:
             out += self._draws()
         if self.row["liquidation_rank"] is not None:
             out.append(Reason(f"liquidated as number {self.row['liquidation_rank']}", "liquidation.accounts"))
-            step = self.plan.steps[int(self.evaluation.liquidation.step[self.bucket])]
+            number = int(self.evaluation.liquidation.step[self.bucket])
+            if number < 0:
+                return [*out, Reason("no liquidation step is open at this mark")]
+            step = self.plan.steps[number]
             when = f", open because {step.when.program.source}" if step.when else ""
             out.append(Reason(f"step due at this mark: {step.do.replace('_', ' ')}{when}", step.id))
         return out

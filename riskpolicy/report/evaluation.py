@@ -84,7 +84,8 @@ def _order(evaluation: Evaluation, rows: int) -> Group:
     ranked = np.flatnonzero(rank > 0)
     for bucket in ranked[np.argsort(rank[ranked])][:rows].tolist():
         row = evaluation.buckets.row(bucket)
-        step = evaluation.plan.steps[int(evaluation.liquidation.step[bucket])]
+        number = int(evaluation.liquidation.step[bucket])
+        step = evaluation.plan.steps[number].id.rpartition(".")[2] if number >= 0 else "none is open"
         table.add_row(
             str(row["liquidation_rank"]),
             Text(str(row["account"])),
@@ -92,7 +93,7 @@ def _order(evaluation: Evaluation, rows: int) -> Group:
             Text(str(row["state"]), style=_STYLE[str(row["state"])]),
             amount(row["equity"]),
             amount(row["maintenance_margin"]),
-            step.id.rpartition(".")[2],
+            step,
         )
     return titled("Liquidation order", table, f"and {total - rows:,} more" if total > rows else "")
 

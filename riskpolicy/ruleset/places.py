@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from riskpolicy.errors import Place
+from riskpolicy.errors import Finding, Place, QueryError
 from riskpolicy.ruleset.document import Node, Steps
 from riskpolicy.ruleset.loader import LoadedRuleset
 from riskpolicy.ruleset.tiers import read_tiers
 
 
 def rule_place(loaded: LoadedRuleset, rule_id: str) -> Place:
-    """Return where a rule stands; for a tier, its row; for a step or layer, its item."""
+    """Return where a rule stands; for a tier, its row; for a step or layer, its item. QueryError for no such rule."""
     return loaded.document.value_place(_path(loaded, rule_id))
 
 
@@ -25,14 +25,21 @@ def _path(loaded: LoadedRuleset, rule_id: str) -> Steps:
     for word in rule_id.split("."):
         step: str | int = word
         if isinstance(node.value, list):
-            step = next((i for i, item in enumerate(node.value) if _id(item) == word), 0)
+            step = next((i for i, item in enumerate(node.value) if _id(item) == word), -1)
+            if step < 0:
+                raise _unknown(rule_id)
             node = node.value[step]
         elif isinstance(node.value, dict) and word in node.value:
             node = node.value[word]
         else:
-            break
+            raise _unknown(rule_id)
         path.append(step)
     return tuple(path)
+
+
+def _unknown(rule_id: str) -> QueryError:
+    hint = "rule ids are paths in the ruleset, such as `liquidation.trigger`"
+    return QueryError(Finding("unknown_id", f"the ruleset has no rule `{rule_id}`", hint))
 
 
 def _id(node: Node) -> object:

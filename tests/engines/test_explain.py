@@ -60,3 +60,11 @@ def test_an_unknown_account_is_suggested(bankrupt):
     evaluation = policy.evaluate(venue.cross([], {"alpha": 1}, {}, currency="USDC"))
     with pytest.raises(rp.QueryError, match="did you mean `alpha`"):
         policy.explain(evaluation, "alhpa")
+
+
+@pytest.mark.parametrize(
+    "rule", ["nonsense.id", "liquidation.steps.nowhere", "margin.tiers.x50.7", "liquidation.trigger.x"]
+)
+def test_a_rule_that_does_not_exist_has_no_place(rule):
+    with pytest.raises(rp.QueryError, match="no rule"):
+        rp.load("hyperliquid@2024-06-01").place(rule)

@@ -62,3 +62,16 @@ def test_hyperliquid_hands_over_to_the_backstop_below_two_thirds_of_maintenance(
     row = rp.load("hyperliquid@2024-06-01").evaluate(snapshot).buckets.row(0)
     assert row["state"] == state
     assert row["rules"][-1] == (f"liquidation.steps.{step}" if step else "liquidation.trigger")
+
+
+def test_a_bucket_for_which_no_step_is_open_says_so():
+    ruleset = venue.base()
+    ruleset["liquidation"]["steps"] = [{"id": "late", "do": "deleverage", "when": "equity < 0"}]
+    ruleset["liquidation"]["restricted"] = "equity < initial_margin"
+    snapshot = venue.cross([("a", "BTCUSDT", 1, 50000)], {"a": 150}, {"BTCUSDT": 50000})
+    policy = venue.policy(ruleset)
+    evaluation = policy.evaluate(snapshot)
+    row = evaluation.buckets.row(0)
+    assert (row["state"], row["rules"]) == ("liquidatable", ["liquidation.trigger", "liquidation.accounts"])
+    (reason,) = policy.explain(evaluation, "a")
+    assert "no liquidation step is open at this mark" in [r.statement for r in reason.children]

@@ -19,7 +19,7 @@ help:
 	@touch $@
 
 # Reinstalled when the build or the kernel changes; the Python code is used in place.
-.venv/installed: .venv/pip pyproject.toml setup.py riskpolicy/kernel/_kernel.pyx
+.venv/installed: .venv/pip pyproject.toml setup.py riskpolicy/kernel/_kernel.pyx $(wildcard riskpolicy/kernel/*.pxi)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 

@@ -5,12 +5,14 @@ import sys
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-# -ffp-contract=off keeps a*b+c two roundings, as the reference evaluator has them.
-UNIX = ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno"]
+# -ffp-contract=off keeps a*b+c two roundings, as the reference evaluator has them; without the others, which change no
+# value, loops with conditions would not become vectors.
+UNIX = ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 
 kernel = Extension(
     "riskpolicy.kernel._kernel",
     ["riskpolicy/kernel/_kernel.pyx"],
+    depends=[f"riskpolicy/kernel/{part}.pxi" for part in ("memory", "programs", "margins", "ranking")],
     extra_compile_args=[] if sys.platform == "win32" else UNIX,
 )
 

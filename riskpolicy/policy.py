@@ -38,12 +38,16 @@ class Policy:
         """The rules as written."""
         return self.loaded.ruleset
 
-    def evaluate(self, snapshot: Snapshot | Mapping[str, Any] | str | Path) -> Evaluation:
+    def evaluate(self, snapshot: Snapshot | Mapping[str, Any] | str | Path, *, threads: int = 1) -> Evaluation:
         """Apply the rules to a snapshot: a Snapshot, a mapping of tables, or a JSON file.
 
-        Raises SnapshotError with every fault of the snapshot, or where it lies outside the ruleset's validity.
+        Margins are computed at once, everything else when it is first read. The result does not depend on the
+        number of `threads`. Raises SnapshotError with every fault of the snapshot, or where it lies outside the
+        ruleset's validity.
         """
-        return Evaluation(self.plan, Snapshot.of(snapshot))
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        return Evaluation(self.plan, Snapshot.of(snapshot), threads)
 
     def explain(self, evaluation: Evaluation, account: str | int) -> tuple[Reason, ...]:
         """Explain each bucket of an account, in exact arithmetic. QueryError for an unknown account."""

@@ -20,6 +20,7 @@ import numpy as np
 from riskpolicy.compiler.programs import emit
 from riskpolicy.expressions import reference
 from riskpolicy.expressions.syntax import ExpressionError, parse
+from riskpolicy.kernel.program import Source
 
 NAMES = ("a", "b", "c", "d")
 ROWS = 50
@@ -74,7 +75,7 @@ def run_case(text: str, table: dict[str, np.ndarray], seen: Counter[str]) -> str
     program = emit(text, parse(text), {}, {})
     rows = len(next(iter(table.values())))
     values = program.run(table, rows)
-    bounded = program.bounded(table, {n: np.abs(v) * 2.0**-53 for n, v in table.items()}, rows)
+    bounded = program.bounded({n: Source(v, bounds=np.abs(v) * 2.0**-53) for n, v in table.items()}, rows)
     for row in range(rows):
         named = {n: float(v[row]) for n, v in table.items()}
         wanted = undefined_as_none(reference.value, text, named)

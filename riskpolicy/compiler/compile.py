@@ -91,7 +91,7 @@ class _Compiler:
         return Instruments(
             symbols=tuple(symbol for symbol, _ in groups),
             number=number,
-            currency=np.array([currencies.index(group.settle) for _, group in groups], np.int64),
+            currency=np.array([currencies.index(group.settle) for _, group in groups], np.int32),
             contract_size=np.array([float(size) for size in sizes], np.float64),
             contract_size_exact=sizes,
             table=np.array([tables.index(group.tiers) for _, group in groups], np.int32),

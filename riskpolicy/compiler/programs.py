@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from riskpolicy.expressions.format import format_tree
@@ -20,7 +21,7 @@ from riskpolicy.expressions.tree import (
     is_condition,
     walk,
 )
-from riskpolicy.kernel.opcodes import CODE, OPCODES
+from riskpolicy.kernel.opcodes import CODE, MAX_LOCALS, OPCODES
 from riskpolicy.kernel.program import Call as PluginCall
 from riskpolicy.kernel.program import Constant, Program, fold
 from riskpolicy.vocabulary import ExpressionFunction
@@ -76,9 +77,9 @@ class _Emitter:
         return self.trimmed(source, is_condition(tree))
 
     def trimmed(self, source: str, condition: bool) -> Program:
-        """Return the program without the constants that folding has used up."""
+        """Return the program without the constants that folding has used up, equal parts computed once."""
         used = sorted({operand for code, operand in self.code if code == CODE["const"]})
-        code = tuple((c, used.index(o) if c == CODE["const"] else o) for c, o in self.code)
+        code = _shared([(c, used.index(o) if c == CODE["const"] else o) for c, o in self.code])
         return Program(
             source, code, tuple(self.constants[i] for i in used), tuple(self.slots), condition, tuple(self.calls)
         )
@@ -171,3 +172,47 @@ class _Emitter:
         self.calls.append(PluginCall(slot, self.functions[tree.function], arguments))
         self.slots.append(slot)
         self.op("load", self.slots.index(slot))
+
+
+def _shared(code: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return code in which a part that occurs again is kept in a local, as long as there are locals."""
+    nodes: dict[tuple[int, int, tuple[int, ...]], int] = {}
+    stack: list[int] = []
+    kept: dict[int, int] = {}
+    roots: list[tuple[int | None, int]] = []
+    for number, operand in code:
+        if number == CODE["store"]:
+            kept[operand] = stack.pop()
+            roots.append((operand, kept[operand]))
+        elif number == CODE["local"]:
+            stack.append(kept[operand])
+        else:
+            takes = OPCODES[number].takes
+            parts = tuple(stack[len(stack) - takes :])
+            del stack[len(stack) - takes :]
+            stack.append(nodes.setdefault((number, operand, parts), len(nodes)))
+    made = list(nodes)
+    uses = Counter(part for _, _, parts in made for part in parts)
+    free = iter(range(len(kept), MAX_LOCALS))
+    out: list[tuple[int, int]] = []
+    place: dict[int, int] = {}
+
+    def put(node: int) -> None:
+        if node in place:
+            out.append((CODE["local"], place[node]))
+            return
+        number, operand, parts = made[node]
+        for part in parts:
+            put(part)
+        out.append((number, operand))
+        local = next(free, None) if parts and uses[node] > 1 else None
+        if local is not None:
+            out.extend([(CODE["store"], local), (CODE["local"], local)])
+            place[node] = local
+
+    for local, node in [*roots, (None, stack[-1])]:
+        put(node)
+        if local is not None:
+            out.append((CODE["store"], local))
+            place[node] = local
+    return tuple(out)

@@ -2,81 +2,296 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from riskpolicy.engines.core.bound import FLAT, Bound
+from riskpolicy.engines.core.bound import Bound
 from riskpolicy.engines.core.exact import exact_position_row
 from riskpolicy.engines.core.ordering import Key, order_rows
-from riskpolicy.engines.core.programs import evaluate_rule, undefined
+from riskpolicy.engines.core.parallel import in_parallel, in_ranges
+from riskpolicy.engines.core.programs import undefined_rows
+from riskpolicy.kernel import _kernel
+from riskpolicy.kernel.memory import empty
+from riskpolicy.kernel.program import Source
+from riskpolicy.plan.plan import Deleveraging
 
-Floats = npt.NDArray[np.float64]
-Longs = npt.NDArray[np.int64]
+Floats: TypeAlias = npt.NDArray[np.float64]
+Longs: TypeAlias = npt.NDArray[np.int64]
+Ints: TypeAlias = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Per position in canonical order: score (NaN for none), rank (1 goes first) and light, -1 for none."""
+    """Per position in canonical order: score (NaN for none), rank (1 goes first) and light, -1 for none.
+
+    `order` holds the positions by segment, 2 x instrument (+ 1 for shorts), and rank; segment s is start[s] to
+    start[s + 1]. `exact_ranks` counts the positions whose place needed exact arithmetic.
+    """
 
     score: Floats
-    rank: Longs
-    light: Longs
+    rank: Ints
+    light: npt.NDArray[np.int8]
+    order: Ints
+    start: Longs
     exact_ranks: int
 
 
-def rank_positions(bound: Bound, columns: Mapping[str, Floats], bounds: Mapping[str, Floats]) -> Queue:
+@dataclass(slots=True)
+class _Scores:
+    """Scores, their bounds, and how many positions each segment has."""
+
+    score: Floats
+    bound: npt.NDArray[np.float32]
+    count: Longs
+    known: dict[int, Sequence[Fraction | float]] = field(default_factory=dict)
+
+
+def rank_positions(bound: Bound, columns: Mapping[str, Source], threads: int = 1) -> Queue:
     """Rank the open positions of each (instrument, side) by the ruleset's score.
 
     Highest score first, then the declared ties, then the account, ascending. Lights run from 1 (last) to
     the declared count (first): by accounts, count minus the whole part of count x (rank - 1) / positions;
     by quantity, count + 1 minus count x (share of the contracts up to and with this one), rounded up.
+    SnapshotError where the score of an open position has no finite value.
     """
-    p, rules = bound.positions, bound.plan.deleveraging
-    n = len(p.row)
-    score, rank, light = np.full(n, np.nan), np.full(n, -1, np.int64), np.full(n, -1, np.int64)
-    rows = np.flatnonzero(p.side != FLAT)
-    if rules is None or not len(rows):
-        return Queue(score, rank, light, 0)
-    taken = {name: values[rows] for name, values in columns.items()}
-    rule = rules.score
-    score[rows] = evaluate_rule(rule.program, rule.id, taken, len(rows), lambda i: bound.position_name(int(rows[i])))
-    doubt = {name: values[rows] for name, values in bounds.items()}
-    scored = rule.program.bounded(taken, doubt, len(rows))
-    keys = [Key(score[rows], scored.bounds, descending=True, paths=scored.paths)]
-    keys += [Key(taken[tie.column], doubt[tie.column], tie.descending) for tie in rules.ties]
+    rules, n = bound.plan.deleveraging, len(bound.positions)
+    if rules is None or not n:
+        segments = 2 * len(bound.plan.instruments.symbols)
+        none = np.full(n, -1, np.int32)
+        start = np.zeros(segments + 1, np.int64)
+        return Queue(np.full(n, np.nan), none, none.astype(np.int8), none[:0], start, 0)
+    return _Ranking(bound, rules, columns, threads).queue()
 
-    needed = {*rule.program.inputs, *(tie.column for tie in rules.ties)}
-    with_bucket = any(name.startswith("bucket_") for name in needed)
 
-    def exact(i: int) -> list[Fraction | float]:
-        row = exact_position_row(bound, int(rows[i]), with_bucket=with_bucket)
-        value = rule.program.exact(row)
-        if value is None:
-            raise undefined(rule, row, bound.position_name(int(rows[i])))
-        return [value, *(row[tie.column] for tie in rules.ties)]
-
-    segment = p.instrument[rows].astype(np.int64) * 2 + p.side[rows]
-    order, redecided = order_rows(segment, keys, p.account[rows], exact)
-    rows, segment = rows[order], segment[order]
-    first = np.flatnonzero(np.r_[True, segment[1:] != segment[:-1]])
-    size = np.diff(np.r_[first, len(rows)])
-    within = np.arange(len(rows)) - np.repeat(first, size)
-    rank[rows] = within + 1
-    if rules.lights_by_quantity:
-        light[rows] = _lights_by_quantity(np.abs(p.quantity[rows]), first, size, rules.light_count)
+def head_positions(
+    bound: Bound, columns: Mapping[str, Source], instrument: int, *, short: bool, count: int
+) -> list[tuple[int, float]]:
+    """Return the first `count` positions of one queue with their scores, without ranking the rest of it."""
+    rules, p = bound.plan.deleveraging, bound.positions
+    if rules is None or count < 1:
+        return []
+    of_side = p.quantity < 0 if short else p.quantity > 0
+    rows = np.flatnonzero((p.instrument == instrument) & of_side)
+    ranking = _Ranking(bound, rules, {name: columns[name].at(rows) for name in columns_read(rules)}, 1, rows)
+    scored = rules.score.program.bounded(ranking.columns, len(rows))
+    if len(rows) > count:
+        # Whoever may be above the last of the surest `count` is a candidate; the others can not be in the head.
+        low = scored.values - scored.bounds
+        known = np.where(np.isnan(low), -np.inf, low)
+        edge = np.partition(known, len(rows) - count)[len(rows) - count]
+        chosen = np.flatnonzero(~(scored.values + scored.bounds < edge))
     else:
-        light[rows] = rules.light_count - within * rules.light_count // np.repeat(size, size)
-    return Queue(score, rank, light, redecided)
+        chosen = np.arange(len(rows))
+    order, _ = ranking.decided(chosen, np.zeros(len(chosen), np.int64), {})
+    return [(int(rows[chosen[i]]), float(scored.values[chosen[i]])) for i in order[:count]]
 
 
-def _lights_by_quantity(quantity: Floats, first: Longs, size: Longs, count: int) -> Longs:
+def columns_read(rules: Deleveraging) -> list[str]:
+    """Return the columns that a ranking reads."""
+    return list(dict.fromkeys([*rules.score.program.inputs, *(tie.column for tie in rules.ties)]))
+
+
+class _Ranking:
+    """One ranking; `rows` are the positions that `columns` hold, None for all."""
+
+    def __init__(
+        self,
+        bound: Bound,
+        rules: Deleveraging,
+        columns: Mapping[str, Source],
+        threads: int,
+        rows: Longs | None = None,
+    ) -> None:
+        self.bound = bound
+        self.rules = rules
+        self.columns = columns
+        self.threads = threads
+        self.rows = rows
+        self.with_bucket = any(name.startswith("bucket_") for name in columns_read(rules))
+
+    def queue(self) -> Queue:
+        scores = self.scores()
+        start = np.r_[0, np.cumsum(scores.count)]
+        ranked = int(start[-1])
+        n = len(self.bound.positions)
+        order = empty(ranked, np.int32)
+        # Flat positions have no rank: only they are not written.
+        rank = empty(n, np.int32)
+        if ranked != n:
+            rank.fill(-1)
+        given = {row: float(scores.score[row]) for row in scores.known}
+        for row, keys in scores.known.items():
+            nearest = float(keys[0])
+            scores.score[row] = nearest
+            scores.bound[row] = 0.0 if Fraction(nearest) == keys[0] else abs(nearest) * 2.0**-51
+        stretches = self.sorted(scores, start, order, rank)
+        redecided = self.redecide(scores, stretches, order, rank)
+        for row, value in given.items():
+            scores.score[row] = value
+        return Queue(scores.score, rank, self.lights(start, order, rank), order, start, redecided)
+
+    def scores(self) -> _Scores:
+        """Score every position; those with a wide bound are made exact, since a wide interval touches many others."""
+        p, rule = self.bound.positions, self.rules.score
+        n, segments = len(p), 2 * len(self.bound.plan.instruments.symbols)
+        slots = rule.program.slots(self.columns, n)
+        made = _Scores(empty(n), empty(n, np.float32), np.zeros(segments, np.int64))
+
+        def score(first: int, end: int) -> tuple[list[int], Longs]:
+            count = np.zeros(segments, np.int64)
+            wide = _kernel.score_pass(
+                rule.program.compiled, slots, p.instrument, p.quantity, first, end, made.score, made.bound, count
+            )
+            return wide, count
+
+        for wide, count in in_ranges(self.threads, n, score):
+            made.count += count
+            made.known.update((row, ()) for row in wide)
+        if made.known:
+            rows = np.array(list(made.known), np.int64)
+            taken = {name: self.columns[name].at(rows) for name in rule.program.inputs}
+            made.score[rows] = rule.program.run(taken, len(rows))
+            exact = {row: self.exact_keys(row) for row in made.known}
+            lost = [row for row, keys in exact.items() if keys is None]
+            if lost:
+                raise undefined_rows(rule, self.columns, np.array(lost), self.bound.position_name)
+            made.known = {row: keys for row, keys in exact.items() if keys is not None}
+        return made
+
+    def sorted(self, scores: _Scores, start: Longs, order: Ints, rank: Ints) -> Longs:
+        """Order every segment by its floats; return the stretches of `order` that these leave in doubt."""
+        p = self.bound.positions
+        n, row_bits = len(p), max(int(len(p) - 1).bit_length(), 1)
+        words = empty(len(order), np.uint64)
+        edges = [n * k // self.threads for k in range(self.threads + 1)]
+        place = start[:-1].copy()
+        places = []
+        for first, end in pairwise(edges):
+            places.append(place.copy())
+            if self.threads > 1:
+                place += _segment_counts(p.instrument[first:end], p.quantity[first:end], len(place))
+
+        def scatter(first: int, end: int) -> None:
+            at = places[edges.index(first)]
+            _kernel.rank_scatter(scores.score, p.instrument, p.quantity, first, end, row_bits, at, words)
+
+        in_ranges(self.threads, n, scatter)
+        shares = _shares(np.diff(start), self.threads)
+
+        def sort(share: int, _: int) -> list[int]:
+            return _kernel.rank_segments(
+                words,
+                start,
+                shares[share],
+                row_bits,
+                scores.score,
+                scores.bound,
+                bool(self.rules.ties),
+                order,
+                rank,
+            )
+
+        parts = in_parallel(self.threads, [(k, k) for k in range(len(shares))], sort)
+        return np.array([edge for part in parts for edge in part], np.int64).reshape(-1, 2)
+
+    def redecide(self, scores: _Scores, stretches: Longs, order: Ints, rank: Ints) -> int:
+        """Order the stretches in doubt again, exactly; return how many positions needed exact arithmetic."""
+        if not len(stretches):
+            return len(scores.known)
+        sizes = stretches[:, 1] - stretches[:, 0]
+        places = np.repeat(stretches[:, 0] - np.r_[0, np.cumsum(sizes)[:-1]], sizes) + np.arange(sizes.sum())
+        rows = order[places].astype(np.int64)
+        stretch = np.repeat(np.arange(len(sizes)), sizes)
+        before = rank[rows]
+        found, redecided = self.decided(rows, stretch, scores.known)
+        order[places] = rows[found]
+        rank[rows[found]] = before
+        return redecided
+
+    def lights(self, start: Longs, order: Ints, rank: Ints) -> npt.NDArray[np.int8]:
+        """Return the light of every position, -1 for none."""
+        p, count, size = self.bound.positions, self.rules.light_count, np.diff(start)
+        light = empty(len(p), np.int8)
+        if self.rules.lights_by_quantity:
+            light.fill(-1)
+            _lights_by_quantity(np.abs(p.quantity[order]), start, order, light, count)
+            return light
+        # A light is one lower from the rank on at which count x (rank - 1) reaches the next whole multiple of size.
+        edge = -(-np.outer(size, np.arange(1, count)) // count)
+
+        def write(first: int, end: int) -> None:
+            _kernel.light_pass(p.instrument, p.quantity, rank, edge.astype(np.int32), first, end, light)
+
+        in_ranges(self.threads, len(p), write)
+        return light
+
+    def decided(
+        self, rows: Longs, segment: Longs, known: Mapping[int, Sequence[Fraction | float]]
+    ) -> tuple[Longs, int]:
+        """Return `rows` in order, as places in it, and how many rows needed exact arithmetic."""
+        rules = self.rules
+        taken = {name: self.columns[name].at(rows) for name in columns_read(rules)}
+        scored = rules.score.program.bounded(taken, len(rows))
+        keys = [Key(scored.values, scored.bounds, descending=True, paths=scored.paths)]
+        for tie in rules.ties:
+            keys.append(Key(taken[tie.column].column(), taken[tie.column].bound_column(), tie.descending))
+        before = {i: known[row] for i, row in enumerate(rows.tolist()) if row in known} if known else {}
+        account = self.bound.positions.account[rows if self.rows is None else self.rows[rows]]
+        order, redecided = order_rows(segment, keys, account, lambda i: self.exact(int(rows[i])), before)
+        return order, redecided + len(known) - len(before)
+
+    def exact(self, row: int) -> Sequence[Fraction | float]:
+        """Return the exact keys of a position; SnapshotError where its score has no finite value."""
+        keys = self.exact_keys(row)
+        if keys is None:
+            where = np.array([row])
+            raise undefined_rows(
+                self.rules.score, self.columns, where, lambda i: self.bound.position_name(self.number(i))
+            )
+        return keys
+
+    def exact_keys(self, row: int) -> Sequence[Fraction | float] | None:
+        """Return the exact score and ties of a position, None where the score has no finite value."""
+        inputs = exact_position_row(self.bound, self.number(row), with_bucket=self.with_bucket)
+        value = self.rules.score.program.exact(inputs)
+        return [value, *(inputs[tie.column] for tie in self.rules.ties)] if isinstance(value, Fraction) else None
+
+    def number(self, row: int) -> int:
+        """Return the position that is a row of the columns."""
+        return row if self.rows is None else int(self.rows[row])
+
+
+def _segment_counts(instrument: Ints, quantity: Floats, segments: int) -> Longs:
+    segment = instrument * np.int32(2) + (quantity < 0)
+    counts: Longs = np.bincount(segment[quantity != 0], minlength=segments)
+    return counts
+
+
+def _shares(sizes: Longs, threads: int) -> list[Longs]:
+    """Share segments out, the largest first, each to whoever has least to do."""
+    held = [0] * threads
+    shares: list[list[int]] = [[] for _ in range(threads)]
+    for segment in np.argsort(-sizes, kind="stable").tolist():
+        if sizes[segment]:
+            least = held.index(min(held))
+            held[least] += int(sizes[segment])
+            shares[least].append(segment)
+    return [np.array(share, np.int64) for share in shares]
+
+
+def _lights_by_quantity(quantity: Floats, start: Longs, order: Ints, light: npt.NDArray[np.int8], count: int) -> None:
+    """Write the lights by quantity; `quantity` is of the positions in `order`."""
+    size = np.diff(start)
+    first = start[:-1][size > 0]
+    size = size[size > 0]
     total = np.cumsum(quantity)
     before = np.repeat(total[first] - quantity[first], size)
     # Multiplied before it is divided: whole contracts then meet a light's edge exactly.
     lit = np.ceil((total - before) * count / np.repeat(np.add.reduceat(quantity, first), size))
-    lights: Longs = (count + 1 - np.clip(lit, 1, count)).astype(np.int64)
-    return lights
+    light[order] = (count + 1 - np.clip(lit, 1, count)).astype(np.int8)

@@ -12,17 +12,14 @@ import numpy.typing as npt
 from riskpolicy.engines.core.bound import CROSS, Bound, bind
 from riskpolicy.engines.core.tables import ResultTable, Value, count, money, number, rules, text
 from riskpolicy.engines.deleveraging import Queue, rank_positions
-from riskpolicy.engines.liquidation import Liquidation, decide_liquidation
+from riskpolicy.engines.liquidation import Liquidation
 from riskpolicy.engines.margin import (
+    BucketColumns,
     Margins,
+    PositionColumns,
     bankruptcy_prices,
-    bucket_bounds,
-    bucket_columns,
     compute_margins,
     liquidation_prices,
-    own_bounds,
-    position_bounds,
-    position_columns,
 )
 from riskpolicy.engines.waterfall import Draws, plan_draws
 from riskpolicy.plan.plan import Plan
@@ -35,28 +32,27 @@ Floats = npt.NDArray[np.float64]
 class Evaluation:
     """One snapshot under one plan. Tables and their parts are computed when first read, then kept."""
 
-    def __init__(self, plan: Plan, snapshot: Snapshot) -> None:
+    def __init__(self, plan: Plan, snapshot: Snapshot, threads: int = 1) -> None:
         self.plan = plan
         self.snapshot = snapshot
+        self.threads = threads
         self.bound: Bound = bind(plan, snapshot)
-        self.margins: Margins = compute_margins(self.bound)
+        self.margins: Margins = compute_margins(self.bound, threads)
 
     def __repr__(self) -> str:
         b = self.bound
-        return f"<Evaluation by {self.plan.id}: {len(b.positions.row)} positions, {len(b.buckets.account)} buckets>"
+        return f"<Evaluation by {self.plan.id}: {len(b.positions)} positions, {len(b.buckets.account)} buckets>"
 
     @cached_property
     def liquidation(self) -> Liquidation:
         """State, order and due step of every bucket."""
-        columns = bucket_columns(self.bound, self.margins)
-        return decide_liquidation(self.bound, columns, self._bucket_bounds)
+        return Liquidation(self.bound, self._bucket_columns)
 
     @cached_property
     def queue(self) -> Queue:
         """Score, rank and light of every position."""
-        columns = position_columns(self.bound, self.margins)
-        bounds = position_bounds(self.bound, self._own_bounds, self._bucket_bounds)
-        return rank_positions(self.bound, columns, bounds)
+        columns = PositionColumns(self.bound, self.margins, self._bucket_columns)
+        return rank_positions(self.bound, columns, self.threads)
 
     @cached_property
     def planned(self) -> Draws:
@@ -67,25 +63,26 @@ class Evaluation:
     def positions(self) -> ResultTable:
         """A row a position, in the order of the snapshot's rows."""
         bound, m, p = self.bound, self.margins, self.bound.positions
-        back = np.argsort(p.row)
+        rows = p.in_rows
         triggered = self.liquidation.triggered
         side = bound.snapshot.choices("positions", "position_side")
+        tier = rows(m.tier)
         columns = {
-            "account": text(p.account[back], bound.snapshot.ids("positions", "account").labels),
-            "instrument": text(p.instrument[back], bound.plan.instruments.symbols),
+            "account": text(rows(p.account), bound.snapshot.ids("positions", "account").labels),
+            "instrument": text(rows(p.instrument), bound.plan.instruments.symbols),
             "position_side": text(side.codes, side.words),
-            "quantity": number(p.quantity[back]),
-            "notional": money(m.notional[back]),
-            "unrealized_pnl": money(m.unrealized_pnl[back]),
-            "tier": text(m.tier[back], [t.id for t in self.plan.tiers.exact]),
-            "initial_margin": money(m.initial_margin[back]),
-            "maintenance_margin": money(m.maintenance_margin[back]),
-            "liquidation_price": number(liquidation_prices(bound, m, triggered)[back]),
-            "bankruptcy_price": number(bankruptcy_prices(bound, m)[back]),
-            "adl_score": number(self.queue.score[back]),
-            "adl_rank": count(self.queue.rank[back]),
-            "adl_light": count(self.queue.light[back]),
-            "rules": rules(m.tier[back], self._position_rules()),
+            "quantity": number(rows(p.quantity)),
+            "notional": money(rows(m.notional)),
+            "unrealized_pnl": money(rows(m.unrealized_pnl)),
+            "tier": text(tier, [t.id for t in self.plan.tiers.exact]),
+            "initial_margin": money(rows(m.initial_margin)),
+            "maintenance_margin": money(rows(m.maintenance_margin)),
+            "liquidation_price": number(rows(liquidation_prices(bound, m, triggered))),
+            "bankruptcy_price": number(rows(bankruptcy_prices(bound, m))),
+            "adl_score": number(rows(self.queue.score)),
+            "adl_rank": count(rows(self.queue.rank)),
+            "adl_light": count(rows(self.queue.light)),
+            "rules": rules(tier, self._position_rules()),
         }
         return ResultTable("positions", columns)
 
@@ -113,7 +110,7 @@ class Evaluation:
     def accounts(self) -> ResultTable:
         """Sums of the buckets of each account and currency."""
         b, m = self.bound.buckets, self.margins
-        purse = b.account * len(self.plan.currencies) + b.currency
+        purse = b.account.astype(np.int64) * len(self.plan.currencies) + b.currency
         first = np.flatnonzero(np.r_[True, purse[1:] != purse[:-1]]) if len(purse) else np.zeros(0, np.int64)
 
         def sums(values: Floats) -> Floats:
@@ -157,6 +154,7 @@ class Evaluation:
     @property
     def decided_exactly(self) -> dict[str, int]:
         """How many tiers, states and ranks the floats left in doubt, so that exact arithmetic decided them."""
+        _ = self.liquidation.step, self.liquidation.rank
         return {
             "tiers": self.margins.exact_tiers,
             "states": self.liquidation.exact_states,
@@ -172,12 +170,8 @@ class Evaluation:
         return {**out, **listed, "not_stated": list(self.not_stated)}
 
     @cached_property
-    def _own_bounds(self) -> dict[str, Floats]:
-        return own_bounds(self.bound, self.margins)
-
-    @cached_property
-    def _bucket_bounds(self) -> dict[str, Floats]:
-        return bucket_bounds(self.bound, self.margins, self._own_bounds)
+    def _bucket_columns(self) -> BucketColumns:
+        return BucketColumns(self.bound, self.margins)
 
     def _accounts(self) -> Sequence[str | int]:
         return self.snapshot.ids("positions", "account").labels

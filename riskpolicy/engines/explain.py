@@ -109,13 +109,13 @@ class _Explainer:
         return Reason(f"maintenance margin {self._money(self.exact.maintenance_margin)}", None, tuple(parts))
 
     def _positions(self) -> list[Reason]:
-        start = int(self.evaluation.bound.buckets.start[self.bucket])
-        return [self._position(start + i, p) for i, p in enumerate(self.exact.positions)]
+        members = self.evaluation.bound.members(self.bucket)
+        return [self._position(i, p) for i, p in zip(members, self.exact.positions, strict=True)]
 
     def _position(self, i: int, exact: ExactPosition) -> Reason:
         positions = self.evaluation.bound.positions
-        row = self.evaluation.positions.row(int(positions.row[i]))
-        side = ("long", "short", "flat")[int(positions.side[i])]
+        row = self.evaluation.positions.row(positions.row_of(i))
+        side = ("long", "short", "flat")[positions.side(i)]
         children = [
             Reason(f"liquidation price {_or_none(row['liquidation_price'])}, this market moving alone"),
             Reason(f"bankruptcy price {_or_none(row['bankruptcy_price'])}, this market moving alone"),
@@ -126,7 +126,7 @@ class _Explainer:
                 0,
                 Reason(f"initial margin {self._money(exact.initial_margin)} = {source}", self.plan.initial.id),
             )
-        if self.plan.deleveraging is not None and positions.side[i] != FLAT:
+        if self.plan.deleveraging is not None and positions.side(i) != FLAT:
             statement = (
                 f"deleveraging: score {row['adl_score']:.6g}, rank {row['adl_rank']} among the {side}s, "
                 f"light {row['adl_light']} of {self.plan.deleveraging.light_count}"
@@ -137,8 +137,7 @@ class _Explainer:
 
     def _symbol(self, i: int) -> str:
         bound = self.evaluation.bound
-        start = int(bound.buckets.start[self.bucket])
-        return self.plan.instruments.symbols[int(bound.positions.instrument[start + i])]
+        return self.plan.instruments.symbols[int(bound.positions.instrument[bound.members(self.bucket)[i]])]
 
     def _inputs(self, program: Program) -> str:
         row = self.exact.row()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,101 +15,93 @@ from riskpolicy.engines.core.bound import Bound
 from riskpolicy.engines.core.exact import exact_bucket_row
 from riskpolicy.engines.core.ordering import Key, order_rows
 from riskpolicy.engines.core.programs import decide
+from riskpolicy.kernel.opcodes import CODE
+from riskpolicy.kernel.program import Constant, Program, Source
 from riskpolicy.plan.plan import Rule
 from riskpolicy.vocabulary import STATES
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+Longs: TypeAlias = npt.NDArray[np.int64]
 HEALTHY, RESTRICTED, LIQUIDATABLE, BANKRUPT = range(len(STATES))
 
+_BELOW_ZERO = ((CODE["load"], 0), (CODE["const"], 0), (CODE["lt"], 0))
+_BANKRUPT = Rule("bankrupt", Program("equity < 0", _BELOW_ZERO, (Constant.of(Decimal(0)),), ("equity",), True))
 
-@dataclass(frozen=True, slots=True)
+
 class Liquidation:
-    """Per bucket: its state, whether it is liquidated, its rank (1 first, -1 for none), its step (-1 for none).
-
-    `exact_states` and `exact_ranks` count the decisions that needed exact arithmetic.
-    """
-
-    state: npt.NDArray[np.int8]
-    triggered: Flags
-    rank: npt.NDArray[np.int64]
-    step: npt.NDArray[np.int64]
-    exact_states: int
-    exact_ranks: int
-
-
-def decide_liquidation(bound: Bound, columns: Mapping[str, Floats], bounds: Mapping[str, Floats]) -> Liquidation:
-    """Decide states, order and steps from the bucket columns and their bounds.
+    """Per bucket: its state and whether it is liquidated; and, when first read, its place in the order and its step.
 
     bankrupt: equity < 0; else liquidatable: the trigger holds; else restricted where the ruleset says so.
-    A bankrupt bucket is liquidated whether or not the trigger holds.
+    A bankrupt bucket is liquidated whether or not the trigger holds. `exact_states` and `exact_ranks` count the
+    decisions that needed exact arithmetic.
     """
-    return _Decisions(bound, columns, bounds).liquidation()
 
-
-class _Decisions:
-    def __init__(self, bound: Bound, columns: Mapping[str, Floats], bounds: Mapping[str, Floats]) -> None:
+    def __init__(self, bound: Bound, columns: Mapping[str, Source]) -> None:
         self.bound = bound
         self.columns = columns
-        self.bounds = bounds
+        self.count = len(bound.buckets.account)
         self.exact_states = 0
-
-    def liquidation(self) -> Liquidation:
-        plan = self.bound.plan
-        bankrupt = self._bankrupt()
-        triggered = self._holds(plan.trigger.rule) | bankrupt
-        state = np.full(len(bankrupt), HEALTHY, np.int8)
+        self.exact_ranks = 0
+        plan = bound.plan
+        bankrupt = self._holds(_BANKRUPT)
+        self.triggered: Flags = self._holds(plan.trigger.rule) | bankrupt
+        self.state: npt.NDArray[np.int8] = self.triggered * np.int8(LIQUIDATABLE)
+        self.state += bankrupt
         if plan.restricted is not None:
-            state[self._holds(plan.restricted)] = RESTRICTED
-        state[triggered] = LIQUIDATABLE
-        state[bankrupt] = BANKRUPT
-        step = self._steps(triggered)
-        rank, exact_ranks = self._ranks(triggered)
-        return Liquidation(state, triggered, rank, step, self.exact_states, exact_ranks)
+            self.state[self._holds(plan.restricted) & ~self.triggered] = RESTRICTED
 
-    def _holds(self, rule: Rule) -> Flags:
-        holds, exact = decide(
-            rule,
-            self.columns,
-            self.bounds,
-            lambda bucket: exact_bucket_row(self.bound, bucket),
-            self.bound.bucket_name,
-        )
-        self.exact_states += exact
-        return holds
-
-    def _bankrupt(self) -> Flags:
-        equity, bound = self.columns["equity"], self.bounds["equity"]
-        bankrupt = equity < 0
-        for bucket in np.flatnonzero((np.abs(equity) <= bound) & (bound > 0)).tolist():
-            bankrupt[bucket] = exact_bucket_row(self.bound, bucket)["equity"] < 0
-            self.exact_states += 1
-        return bankrupt
-
-    def _steps(self, triggered: Flags) -> npt.NDArray[np.int64]:
-        """Return the last step that is open for each triggered bucket: those before it are tried first.
+    @cached_property
+    def step(self) -> Longs:
+        """The last step that is open for each bucket that is liquidated, -1 for none: those before it are tried first.
 
         A step without a condition is open to every bucket that reaches it, so it counts only as the first.
         """
-        due = np.full(len(triggered), -1, np.int64)
+        due = np.full(self.count, -1, np.int64)
+        rows = np.flatnonzero(self.triggered)
+        of_rows = due[rows]
         for number, step in enumerate(self.bound.plan.steps):
             if step.when is not None:
-                due[triggered & self._holds(step.when)] = number
+                of_rows[self._holds(step.when, rows)] = number
             else:
-                due[triggered & (due < 0)] = number
+                of_rows[of_rows < 0] = number
+        due[rows] = of_rows
         return due
 
-    def _ranks(self, triggered: Flags) -> tuple[npt.NDArray[np.int64], int]:
-        """Rank the triggered buckets by the declared keys, then in bucket order (account, currency, instrument)."""
-        rank = np.full(len(triggered), -1, np.int64)
-        rows = np.flatnonzero(triggered)
+    @cached_property
+    def rank(self) -> Longs:
+        """The place of each bucket that is liquidated, 1 first, -1 for the others.
+
+        By the declared keys, then in bucket order: account, currency, instrument.
+        """
+        rank = np.full(self.count, -1, np.int64)
+        rows = np.flatnonzero(self.triggered)
         declared = self.bound.plan.order
-        keys = [Key(self.columns[k.column][rows], self.bounds[k.column][rows], k.descending) for k in declared]
+        taken = {k.column: self.columns[k.column].at(rows) for k in declared}
+        keys = [Key(taken[k.column].column(), taken[k.column].bound_column(), k.descending) for k in declared]
 
         def exact(i: int) -> list[Fraction | float]:
             row = exact_bucket_row(self.bound, int(rows[i]))
             return [row[k.column] for k in declared]
 
-        order, redecided = order_rows(np.zeros(len(rows), np.int64), keys, rows, exact)
+        order, self.exact_ranks = order_rows(np.zeros(len(rows), np.int64), keys, rows, exact)
         rank[rows[order]] = np.arange(1, len(rows) + 1)
-        return rank, redecided
+        return rank
+
+    def _holds(self, rule: Rule, rows: npt.NDArray[np.int64] | None = None) -> Flags:
+        """Return where a rule holds, among all buckets or those in `rows`."""
+
+        def bucket(i: int) -> int:
+            return i if rows is None else int(rows[i])
+
+        columns, count = self.columns, self.count
+        if rows is not None:
+            columns, count = {name: self.columns[name].at(rows) for name in rule.program.inputs}, len(rows)
+        holds, exact = decide(
+            rule,
+            columns,
+            count,
+            lambda i: exact_bucket_row(self.bound, bucket(i)),
+            lambda i: self.bound.bucket_name(bucket(i)),
+        )
+        self.exact_states += exact
+        return holds

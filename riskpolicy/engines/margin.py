@@ -5,34 +5,48 @@ Every column comes with a bound of its distance from the exact value, so that de
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from riskpolicy.engines.core.bound import Bound
 from riskpolicy.engines.core.exact import exact_notional, tier_number
-from riskpolicy.engines.core.programs import evaluate_rule
+from riskpolicy.engines.core.parallel import in_ranges
+from riskpolicy.engines.core.programs import run_rule, undefined_rows
 from riskpolicy.kernel import _kernel
+from riskpolicy.kernel.memory import empty
+from riskpolicy.kernel.opcodes import CODE
+from riskpolicy.kernel.program import UNIT, Program, Source
+from riskpolicy.vocabulary import NAMES
 
-Floats = npt.NDArray[np.float64]
+Floats: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int32]
 
-#: Twice the unit roundoff, and a factor for the roundings of the bounds themselves.
-UNIT = 2.0**-52
+#: A factor for the roundings of the bounds themselves.
 SLACK = 1.0 + 2.0**-48
+#: Positions that are worked on at a time: few enough to stay in cache from one step to the next.
+CHUNK = 1024
+
+#: A program that hands on one column.
+_GIVEN = Program("given", ((CODE["load"], 0),), (), ("given",), is_condition=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Margins:
-    """Per position and per bucket, in canonical order; money in the settlement currency."""
+    """Per position and per bucket, in canonical order; money in the settlement currency.
+
+    The `_doubt` columns bound how far a bucket's sums are from the exact ones. `exact_tiers` counts the tiers that
+    exact arithmetic found. `entry_notional` is empty where no rule reads it.
+    """
 
     notional: Floats
     entry_notional: Floats
     unrealized_pnl: Floats
-    tier: npt.NDArray[np.int32]
-    max_leverage: Floats
-    leverage: Floats
+    tier: Ints
     initial_margin: Floats
     maintenance_margin: Floats
     bucket_notional: Floats
@@ -40,204 +54,281 @@ class Margins:
     bucket_initial: Floats
     bucket_maintenance: Floats
     equity: Floats
-    margin_ratio: Floats
+    pnl_doubt: Floats
+    maintenance_doubt: Floats
+    equity_doubt: Floats
     exact_tiers: int
 
+    @cached_property
+    def margin_ratio(self) -> Floats:
+        """maintenance / equity; infinite where equity <= 0 and margin is due, 0 where none is due."""
+        safe = np.where(self.equity > 0, self.equity, 1.0)
+        ratio = np.where(self.equity > 0, self.bucket_maintenance / safe, np.inf)
+        return np.where(self.bucket_maintenance == 0, 0.0, ratio)
 
-def compute_margins(bound: Bound) -> Margins:
+
+def compute_margins(bound: Bound, threads: int = 1) -> Margins:
     """Value every position and sum per bucket.
 
     notional = |quantity| x contract_size x mark; maintenance = notional x rate - deduction of its tier;
-    initial by the rule margin.initial; equity = wallet balance + unrealized profit.
+    initial by the rule margin.initial; equity = wallet balance + unrealized profit. SnapshotError where the rule has
+    no finite value.
     """
-    plan, p, b = bound.plan, bound.positions, bound.buckets
-    n, k = len(p.row), len(b.account)
-    notional, entry_notional, pnl, maintenance = (np.empty(n) for _ in range(4))
-    tier = np.zeros(n, np.int32)
-    bucket_notional, bucket_pnl, bucket_maintenance, bucket_initial = (np.zeros(k) for _ in range(4))
-    _kernel.margin_pass(
-        b.start,
-        p.instrument,
-        p.quantity,
-        p.entry_price,
-        bound.mark,
-        plan.instruments.contract_size,
-        plan.instruments.table,
-        plan.tiers.start,
-        plan.tiers.edge_lower,
-        plan.tiers.cap,
-        plan.tiers.rate,
-        plan.tiers.deduction,
-        notional,
-        entry_notional,
-        pnl,
-        tier,
-        maintenance,
-        bucket_notional,
-        bucket_pnl,
-        bucket_maintenance,
-    )
-    exact_tiers = _decide_tiers(bound, notional, tier, maintenance)
-    if exact_tiers:
-        _kernel.bucket_sums(b.start, maintenance, bucket_maintenance)
-    max_leverage = plan.tiers.max_leverage[tier]
-    leverage = np.where(np.isnan(p.leverage), max_leverage, p.leverage)
-    columns = {
-        "quantity": p.quantity,
-        "entry_price": p.entry_price,
-        "entry_notional": entry_notional,
-        "market_mark_price": bound.mark[p.instrument],
-        "wallet_balance": b.wallet_balance[p.bucket],
-        "notional": notional,
-        "unrealized_pnl": pnl,
-        "max_leverage": max_leverage,
-        "leverage": leverage,
-        "maintenance_margin": maintenance,
-    }
-    rule = plan.initial
-    initial = evaluate_rule(rule.program, rule.id, columns, n, bound.position_name)
-    _kernel.bucket_sums(b.start, initial, bucket_initial)
-    equity = b.wallet_balance + bucket_pnl
-    return Margins(
-        notional=notional,
-        entry_notional=entry_notional,
-        unrealized_pnl=pnl,
-        tier=tier,
-        max_leverage=max_leverage,
-        leverage=leverage,
-        initial_margin=initial,
-        maintenance_margin=maintenance,
-        bucket_notional=bucket_notional,
-        bucket_pnl=bucket_pnl,
-        bucket_initial=bucket_initial,
-        bucket_maintenance=bucket_maintenance,
-        equity=equity,
-        margin_ratio=margin_ratio(bucket_maintenance, equity),
-        exact_tiers=exact_tiers,
-    )
+    return _Pass(bound, threads).margins()
 
 
-def _decide_tiers(bound: Bound, notional: Floats, tier: npt.NDArray[np.int32], maintenance: Floats) -> int:
-    """Find the tier again, exactly, where the notional is within rounding of a cap; return how often."""
-    tiers = bound.plan.tiers
-    below = np.r_[0.0, tiers.cap[:-1]]
-    below[tiers.start[:-1]] = 0.0
-    margin = notional * (8 * UNIT)
-    near = (np.abs(notional - tiers.cap[tier]) <= margin) | (np.abs(notional - below[tier]) <= margin)
-    rows = np.flatnonzero(near & (notional > 0)).tolist()
-    for i in rows:
-        exact = exact_notional(bound, i)
-        table = int(bound.plan.instruments.table[int(bound.positions.instrument[i])])
-        found = tier_number(bound.plan, table, exact)
-        if found != tier[i]:
-            tier[i] = found
-            maintenance[i] = notional[i] * tiers.rate[found] - tiers.deduction[found]
-    return len(rows)
+class _Pass:
+    """One pass of the kernel over chunks of whole accounts."""
+
+    def __init__(self, bound: Bound, threads: int) -> None:
+        self.bound = bound
+        self.threads = threads
+        p, b = bound.positions, bound.buckets
+        n, k = len(p), len(b.account)
+        accounts = np.searchsorted(p.start, np.arange(0, n + CHUNK, CHUNK))
+        edges = np.unique(np.r_[0, np.minimum(accounts, len(p.start) - 1), len(p.start) - 1])
+        self.chunk_position, self.chunk_bucket = p.start[edges], b.start[edges]
+        rule = bound.plan.initial
+        # A rule that reads what is known only after the first pass gets a second one.
+        self.early = not (rule.program.calls or self._mixed_leverage)
+        entries = n if "entry_notional" in _position_names(bound) else 0
+        self.made = Margins(
+            notional=empty(n),
+            entry_notional=empty(entries),
+            unrealized_pnl=empty(n),
+            tier=empty(n, np.int32),
+            initial_margin=empty(n),
+            maintenance_margin=empty(n),
+            bucket_notional=empty(k),
+            bucket_pnl=empty(k),
+            bucket_initial=empty(k),
+            bucket_maintenance=empty(k),
+            equity=empty(k),
+            pnl_doubt=empty(k),
+            maintenance_doubt=empty(k),
+            equity_doubt=empty(k),
+            exact_tiers=0,
+        )
+        self.columns = PositionColumns(bound, self.made, BucketColumns(bound, self.made))
+
+    @property
+    def _mixed_leverage(self) -> bool:
+        given = self.bound.snapshot.numbers("positions", "leverage")
+        return given is not None and given.missing is not None
+
+    def margins(self) -> Margins:
+        bound, m, rule = self.bound, self.made, self.bound.plan.initial
+        count = len(self.chunk_position) - 1
+        near = self._run(self._slots(), 0, count, keep_tiers=False)
+        changed = {self._chunk(i) for i in near if _decide_tier(bound, i, m.tier)}
+        if not self.early:
+            m.initial_margin[:] = run_rule(rule, self.columns, len(bound.positions), bound.position_name)
+            self._run(self._slots(), 0, count, keep_tiers=True)
+        for chunk in changed if self.early else ():
+            self._run(self._slots(), chunk, chunk + 1, keep_tiers=True)
+        if not np.isfinite(m.bucket_initial).all():
+            rows = np.flatnonzero(~np.isfinite(m.initial_margin))
+            raise undefined_rows(rule, self.columns, rows, bound.position_name)
+        return replace(m, exact_tiers=len(near))
+
+    def _slots(self) -> tuple[_kernel.Code, _kernel.Slots]:
+        if not self.early:
+            given = {"given": Source(self.made.initial_margin)}
+            return _GIVEN.compiled, _GIVEN.slots(given, len(self.bound.positions))
+        program = self.bound.plan.initial.program
+        return program.compiled, program.slots(self.columns, len(self.bound.positions))
+
+    def _run(self, rule: tuple[_kernel.Code, _kernel.Slots], first: int, end: int, *, keep_tiers: bool) -> list[int]:
+        p, m = self.bound.positions, self.made
+
+        def run(low: int, high: int) -> list[int]:
+            return _kernel.margin_pass(
+                self.bound.tables,
+                *rule,
+                self.chunk_position,
+                self.chunk_bucket,
+                first + low,
+                first + high,
+                keep_tiers,
+                p.instrument,
+                p.quantity,
+                p.entry_price,
+                p.bucket,
+                self.bound.buckets.wallet_balance,
+                m.notional,
+                m.entry_notional,
+                m.unrealized_pnl,
+                m.tier,
+                m.maintenance_margin,
+                m.initial_margin,
+                m.bucket_notional,
+                m.bucket_pnl,
+                m.bucket_maintenance,
+                m.bucket_initial,
+                m.equity,
+                m.pnl_doubt,
+                m.maintenance_doubt,
+                m.equity_doubt,
+            )
+
+        return [i for near in in_ranges(self.threads, end - first, run) for i in near]
+
+    def _chunk(self, i: int) -> int:
+        return int(np.searchsorted(self.chunk_position, i, side="right")) - 1
 
 
-def bucket_columns(bound: Bound, m: Margins) -> dict[str, Floats]:
-    """Return the columns that the rules of buckets read."""
-    return {
-        "wallet_balance": bound.buckets.wallet_balance,
-        "unrealized_pnl": m.bucket_pnl,
-        "notional": m.bucket_notional,
-        "equity": m.equity,
-        "initial_margin": m.bucket_initial,
-        "maintenance_margin": m.bucket_maintenance,
-        "margin_ratio": m.margin_ratio,
-    }
-
-
-def bucket_bounds(bound: Bound, m: Margins, of_position: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return, for every column of buckets, a bound of its distance from the exact value."""
-    bucket, count = bound.positions.bucket, len(bound.buckets.account)
-    held = np.bincount(bucket, minlength=count)
-
-    def summed(name: str, values: Floats) -> Floats:
-        # The parts' own bounds, and a rounding of at most the sum of sizes for every addition.
-        parts = np.bincount(bucket, weights=of_position[name], minlength=count)
-        sizes = np.bincount(bucket, weights=np.abs(values), minlength=count)
-        return (parts + held * UNIT * sizes) * SLACK
-
-    pnl = summed("unrealized_pnl", m.unrealized_pnl)
-    maintenance = summed("maintenance_margin", m.maintenance_margin)
-    wallet = np.abs(bound.buckets.wallet_balance) * UNIT
-    equity = np.where(pnl == 0, wallet, (wallet + pnl + UNIT * np.abs(m.equity)) * SLACK)
-    sure = m.equity > equity
-    safe = np.where(sure, m.equity - equity, 1.0)
-    finite = np.where(sure, m.margin_ratio, 0.0)
-    ratio = (maintenance + finite * equity) / safe + UNIT * finite
-    # Where equity is below zero for certain and margin due, the ratio is infinite for certain.
-    lost = (m.equity < -equity) & (m.bucket_maintenance > maintenance)
-    none = (m.bucket_maintenance == 0) & (maintenance == 0)
-    return {
-        "wallet_balance": wallet,
-        "unrealized_pnl": pnl,
-        "notional": summed("notional", m.notional),
-        "equity": equity,
-        "initial_margin": summed("initial_margin", m.initial_margin),
-        "maintenance_margin": maintenance,
-        "margin_ratio": np.where(none | lost, 0.0, np.where(sure, ratio * SLACK, np.inf)),
-    }
-
-
-def position_columns(bound: Bound, m: Margins) -> dict[str, Floats]:
+def _position_names(bound: Bound) -> set[str]:
     """Return the columns that the rules of positions read."""
-    p = bound.positions
-    bucket = {f"bucket_{name}": values[p.bucket] for name, values in bucket_columns(bound, m).items()}
-    return {
-        "quantity": p.quantity,
-        "entry_price": p.entry_price,
-        "entry_notional": m.entry_notional,
-        "market_mark_price": bound.mark[p.instrument],
-        "wallet_balance": bucket.pop("bucket_wallet_balance"),
-        "notional": m.notional,
-        "unrealized_pnl": m.unrealized_pnl,
-        "max_leverage": m.max_leverage,
-        "leverage": m.leverage,
-        "initial_margin": m.initial_margin,
-        "maintenance_margin": m.maintenance_margin,
-        **bucket,
-    }
+    rules = bound.plan.deleveraging
+    names = set(bound.plan.initial.program.inputs)
+    return names if rules is None else names | {*rules.score.program.inputs, *(tie.column for tie in rules.ties)}
 
 
-def own_bounds(bound: Bound, m: Margins) -> dict[str, Floats]:
-    """Return bounds for the columns that a position has of its own, without its bucket's.
+def _decide_tier(bound: Bound, i: int, tier: Ints) -> bool:
+    """Find the tier of position i again, exactly; return whether it is another one."""
+    table = int(bound.plan.instruments.table[int(bound.positions.instrument[i])])
+    found = tier_number(bound.plan, table, exact_notional(bound, i))
+    changed = found != int(tier[i])
+    tier[i] = found
+    return changed
+
+
+class _Columns(Mapping[str, Source]):
+    """Columns by name, each made by the method `_name` when it is first read.
+
+    Nothing here refers to itself, so that an evaluation's memory is free as soon as the evaluation is gone.
+    """
+
+    names: tuple[str, ...]
+
+    def __init__(self, bound: Bound, margins: Margins) -> None:
+        self.bound = bound
+        self.margins = margins
+        self._made: dict[str, Source] = {}
+
+    def __getitem__(self, name: str) -> Source:
+        if name not in self._made:
+            self._made[name] = self.make(name)
+        return self._made[name]
+
+    def make(self, name: str) -> Source:
+        """Return the column of that name."""
+        if name not in self.names:
+            raise KeyError(name)
+        made: Source = getattr(self, f"_{name}")()
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class BucketColumns(_Columns):
+    """The columns that the rules of buckets read, with bounds."""
+
+    names = tuple(NAMES["bucket"])
+
+    def _wallet_balance(self) -> Source:
+        return Source(self.bound.buckets.wallet_balance)
+
+    def _unrealized_pnl(self) -> Source:
+        return Source(self.margins.bucket_pnl, bounds=self.margins.pnl_doubt)
+
+    def _notional(self) -> Source:
+        return Source(self.margins.bucket_notional, factor=(self._held + 8) * UNIT * SLACK)
+
+    def _equity(self) -> Source:
+        return Source(self.margins.equity, bounds=self.margins.equity_doubt)
+
+    def _maintenance_margin(self) -> Source:
+        return Source(self.margins.bucket_maintenance, bounds=self.margins.maintenance_doubt)
+
+    def _initial_margin(self) -> Source:
+        # The parts' own bounds, and a rounding of at most the sum of sizes for every addition.
+        m, bucket, count = self.margins, self.bound.positions.bucket, len(self.bound.buckets.account)
+        own = PositionColumns(self.bound, m, self)["initial_margin"].bound_column()
+        parts, sizes = np.bincount(bucket, own, count), np.bincount(bucket, np.abs(m.initial_margin), count)
+        return Source(m.bucket_initial, bounds=(parts + self._held * UNIT * sizes) * SLACK)
+
+    def _margin_ratio(self) -> Source:
+        m = self.margins
+        sure = m.equity > m.equity_doubt
+        safe = np.where(sure, m.equity - m.equity_doubt, 1.0)
+        finite = np.where(sure, m.margin_ratio, 0.0)
+        wide = (m.maintenance_doubt + finite * m.equity_doubt) / safe + UNIT * finite
+        # Where equity is below zero for certain and margin due, the ratio is infinite for certain.
+        lost = (m.equity < -m.equity_doubt) & (m.bucket_maintenance > m.maintenance_doubt)
+        none = (m.bucket_maintenance == 0) & (m.maintenance_doubt == 0)
+        return Source(m.margin_ratio, bounds=np.where(none | lost, 0.0, np.where(sure, wide * SLACK, np.inf)))
+
+    @property
+    def _held(self) -> int:
+        """The most positions that an account holds."""
+        return int(np.diff(self.bound.positions.start).max(initial=0))
+
+
+class PositionColumns(_Columns):
+    """The columns that the rules of positions read, with bounds.
 
     A value is a product of at most five rounded factors; profit is zero for certain where mark equals entry,
-    since equal floats mean equal decimals.
+    since equal floats mean equal decimals unless a snapshot's text says more than its floats.
     """
-    p = bound.positions
-    mark = bound.mark[p.instrument]
-    gross = (m.notional + m.entry_notional) * (8 * UNIT)
-    known: dict[str, Floats] = {
-        "quantity": np.abs(p.quantity) * UNIT,
-        "entry_price": p.entry_price * UNIT,
-        "entry_notional": m.entry_notional * (8 * UNIT),
-        "market_mark_price": mark * UNIT,
-        "wallet_balance": np.abs(bound.buckets.wallet_balance)[p.bucket] * UNIT,
-        "notional": m.notional * (8 * UNIT),
-        "unrealized_pnl": np.where(mark == p.entry_price, 0.0, gross),
-        "max_leverage": np.abs(m.max_leverage) * UNIT,
-        "leverage": np.abs(m.leverage) * UNIT,
-        "maintenance_margin": m.notional * (24 * UNIT),
-    }
-    columns = position_columns(bound, m)
-    known["initial_margin"] = bound.plan.initial.program.bounded(columns, known, len(p.row)).bounds
-    return known
 
+    names = tuple(NAMES["position"])
 
-def position_bounds(bound: Bound, of_position: dict[str, Floats], of_bucket: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return, for every column of positions, a bound of its distance from the exact value."""
-    bucket = bound.positions.bucket
-    shared = {f"bucket_{name}": values[bucket] for name, values in of_bucket.items() if name != "wallet_balance"}
-    return {**of_position, **shared}
+    def __init__(self, bound: Bound, margins: Margins, buckets: BucketColumns) -> None:
+        super().__init__(bound, margins)
+        self.buckets = buckets
 
+    def make(self, name: str) -> Source:
+        """Return the column of that name; a bucket's is seen through the positions' buckets."""
+        if name.startswith("bucket_"):
+            return self.buckets[name.removeprefix("bucket_")].through(self.bound.positions.bucket)
+        return super().make(name)
 
-def margin_ratio(maintenance: Floats, equity: Floats) -> Floats:
-    """Return maintenance / equity; infinity where equity <= 0 and margin is due, 0 where none is due."""
-    safe = np.where(equity > 0, equity, 1.0)
-    return np.where(maintenance == 0, 0.0, np.where(equity > 0, maintenance / safe, np.inf))
+    def _quantity(self) -> Source:
+        return Source(self.bound.positions.quantity)
+
+    def _entry_price(self) -> Source:
+        return Source(self.bound.positions.entry_price)
+
+    def _entry_notional(self) -> Source:
+        return Source(self.margins.entry_notional, factor=8 * UNIT)
+
+    def _market_mark_price(self) -> Source:
+        return Source(self.bound.mark, index=self.bound.positions.instrument)
+
+    def _wallet_balance(self) -> Source:
+        return Source(self.bound.buckets.wallet_balance, index=self.bound.positions.bucket)
+
+    def _notional(self) -> Source:
+        return Source(self.margins.notional, factor=8 * UNIT)
+
+    def _unrealized_pnl(self) -> Source:
+        # |quantity| x (mark + entry) is at most 2 x notional + |profit|.
+        m, numbers = self.margins, self.bound.snapshot.numbers
+        prices = (numbers("positions", "entry_price"), numbers("markets", "mark_price"))
+        sure = not any(column is not None and column.beyond for column in prices)
+        return Source(m.unrealized_pnl, sizes=(m.notional, m.unrealized_pnl), factor=16 * UNIT, sure=sure)
+
+    def _max_leverage(self) -> Source:
+        return Source(self.bound.plan.tiers.max_leverage, index=self.margins.tier)
+
+    def _leverage(self) -> Source:
+        given, selected = self.bound.snapshot.numbers("positions", "leverage"), self.bound.positions.leverage
+        most = self["max_leverage"]
+        if given is None or selected is None:
+            return most
+        return Source(selected if given.missing is None else np.where(np.isnan(selected), most.column(), selected))
+
+    def _initial_margin(self) -> Source:
+        bounds = self.bound.plan.initial.program.bounded(self, len(self.bound.positions)).bounds
+        return Source(self.margins.initial_margin, bounds=bounds)
+
+    def _maintenance_margin(self) -> Source:
+        return Source(self.margins.maintenance_margin, sizes=(self.margins.notional,), factor=24 * UNIT)
 
 
 def liquidation_prices(bound: Bound, margins: Margins, triggered: npt.NDArray[np.bool_]) -> Floats:
@@ -273,20 +364,13 @@ def _boundary(
     of_notional: float,
     of_maintenance: float,
 ) -> Floats:
-    plan, p = bound.plan, bound.positions
-    out = np.empty(len(p.row))
+    p = bound.positions
+    out = np.empty(len(p))
     _kernel.boundary_prices(
+        bound.tables,
         p.instrument,
         p.bucket,
         p.quantity,
-        bound.mark,
-        plan.instruments.contract_size,
-        plan.instruments.table,
-        plan.tiers.start,
-        plan.tiers.edge_lower,
-        plan.tiers.cap,
-        plan.tiers.rate,
-        plan.tiers.deduction,
         margins.tier,
         margins.maintenance_margin,
         health,

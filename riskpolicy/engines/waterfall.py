@@ -52,12 +52,11 @@ def plan_draws(bound: Bound, equity: Floats, rank: npt.NDArray[np.int64], pnl: F
 
 def _profits(bound: Bound, pnl: Floats) -> Floats:
     """Return the unrealized profit by (instrument, side) that deleveraging can reach."""
-    p = bound.positions
-    cell = p.instrument.astype(np.int64) * 2 + p.side
-    open_ = p.side != FLAT
-    total = np.zeros((len(bound.plan.instruments.symbols), 2))
-    np.add.at(total.reshape(-1), cell[open_], np.maximum(pnl[open_], 0.0))
-    return total
+    p, count = bound.positions, len(bound.plan.instruments.symbols)
+    cell = p.instrument * np.int32(2) + (p.quantity < 0)
+    total = np.zeros(2 * count)
+    total += np.bincount(cell, np.maximum(pnl, 0.0), 2 * count)
+    return total.reshape(count, 2)
 
 
 def _pay(
@@ -86,10 +85,8 @@ def _from_fund(left: float, balance: float, *, all_: bool) -> float:
 
 
 def _from_profit(bound: Bound, bucket: int, left: float, profit: Floats, *, all_: bool) -> float:
-    p, start = bound.positions, bound.buckets.start
-    cells = [
-        (int(p.instrument[i]), 1 - int(p.side[i])) for i in range(start[bucket], start[bucket + 1]) if p.side[i] != FLAT
-    ]
+    p = bound.positions
+    cells = [(int(p.instrument[i]), 1 - p.side(i)) for i in bound.members(bucket) if p.side(i) != FLAT]
     reach = sum(profit[cell] for cell in cells)
     if all_ and reach < left:
         return 0.0

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from riskpolicy.errors import Finding, PluginError
 from riskpolicy.kernel import _kernel
+from riskpolicy.kernel.memory import empty
 from riskpolicy.kernel.opcodes import CODE, MAX_LOCALS, MAX_STACK, OPCODES
 from riskpolicy.numbers import fraction_text
 from riskpolicy.vocabulary import ExpressionFunction
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int32]
+#: Twice the unit roundoff: no decimal is further from its float, in parts of it.
+UNIT = 2.0**-52
 #: An exact number; infinity stands for itself, and None for the undefined value.
 Exact: TypeAlias = Fraction | float | None
 
@@ -62,6 +66,59 @@ def fold(name: str, constants: Sequence[Constant]) -> Constant | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A column as programs read it: row i has values[index[i]], or values[i] where there is no index.
+
+    Its distance from the exact value is at most `bounds` (indexed like the values), or else `factor` times the
+    sum of the absolute `sizes` (one or two columns, the values themselves if none is given). A zero is exact if `sure`.
+    """
+
+    values: Floats
+    index: Ints | None = None
+    bounds: Floats | None = None
+    sizes: tuple[Floats, ...] = ()
+    factor: float = UNIT
+    sure: bool = False
+
+    def __len__(self) -> int:
+        return len(self.values if self.index is None else self.index)
+
+    def column(self) -> Floats:
+        """Return the value of every row."""
+        return self.values if self.index is None else self.values[self.index]
+
+    def at(self, rows: npt.NDArray[np.int64]) -> Source:
+        """Return the same column for some rows only."""
+        where = rows if self.index is None else self.index[rows]
+        values = self.values[where]
+        if self.bounds is not None:
+            return Source(values, None, self.bounds[where], sure=self.sure)
+        return Source(values, None, None, tuple(size[where] for size in self.sizes), self.factor, self.sure)
+
+    def bound_column(self) -> Floats:
+        """Return the bound of every row."""
+        if self.bounds is not None:
+            bounds = self.bounds
+        else:
+            bounds = self.factor * np.sum([np.abs(size) for size in self.sizes or (self.values,)], axis=0)
+        if self.sure:
+            bounds = np.where(self.values == 0, 0.0, bounds)
+        return bounds if self.index is None else bounds[self.index]
+
+    def through(self, index: Ints) -> Source:
+        """Return a column of a table of groups as one of its rows, by the rows' groups."""
+        return replace(self, index=index)
+
+    def parts(self) -> tuple[Any, ...]:
+        """Return what the kernel's slots take."""
+        return self.values, self.index, self.bounds, self.sizes, self.factor, self.sure
+
+
+#: Columns by name; a bare array is a column without an error.
+Columns: TypeAlias = Mapping[str, Floats | Source]
+
+
+@dataclass(frozen=True, slots=True)
 class Bounded:
     """Values with bounds of their distance from the exact ones.
 
@@ -88,49 +145,59 @@ class Program:
     names: tuple[str, ...]
     is_condition: bool
     calls: tuple[Call, ...] = ()
-    _words: npt.NDArray[np.int32] = field(init=False, repr=False, compare=False)
-    _floats: Floats = field(init=False, repr=False, compare=False)
-    _bounds: Floats = field(init=False, repr=False, compare=False)
-    _depth: int = field(init=False, repr=False, compare=False)
+    #: What the kernel runs.
+    compiled: _kernel.Code = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         depth = _verify(self.code, len(self.constants), len(self.names))
-        set_ = object.__setattr__
-        set_(self, "_words", np.array(self.code, dtype=np.int32).reshape(-1))
-        set_(self, "_floats", np.array([c.value for c in self.constants], dtype=np.float64))
-        set_(self, "_bounds", np.array([c.bound for c in self.constants], dtype=np.float64))
-        set_(self, "_depth", depth)
+        words = np.array(self.code, dtype=np.int32).reshape(-1)
+        floats = np.array([c.value for c in self.constants], dtype=np.float64)
+        bounds = np.array([c.bound for c in self.constants], dtype=np.float64)
+        object.__setattr__(self, "compiled", _kernel.Code(words, floats, bounds, depth))
 
-    def run(self, columns: Mapping[str, Floats], rows: int) -> Floats:
+    def slots(self, columns: Columns, rows: int) -> _kernel.Slots:
+        """Return the columns as the kernel reads them, after the calls of plugins' functions have been made.
+
+        ValueError where one has not `rows` rows.
+        """
+        for call in self.calls:
+            values, bounds = call.bounded(columns, rows)
+            columns = {**columns, call.slot: Source(values, bounds=bounds)}
+        sources = [as_source(columns[name]) for name in self.names]
+        if any(len(source) != rows for source in sources):
+            raise ValueError("columns differ in length")
+        return _kernel.Slots([source.parts() for source in sources])
+
+    def run(self, columns: Columns, rows: int) -> Floats:
         """Return the value of every row; conditions are 1 and 0, and NaN is the undefined value.
 
-        Each column is a contiguous float64 array of `rows` values.
+        Each column has `rows` rows.
         """
-        for call in self.calls:
-            columns = {**columns, call.slot: call.run(columns, rows)}
-        inputs = [np.ascontiguousarray(columns[name], dtype=np.float64) for name in self.names]
-        if any(len(column) != rows for column in inputs):
-            raise ValueError("columns differ in length")
-        out = np.empty(rows, dtype=np.float64)
-        _kernel.run_program(self._words, self._floats, inputs, self._depth, out)
+        out = empty(rows)
+        _kernel.run_program(self.compiled, self.slots(columns, rows), out)
         return out
 
-    def bounded(self, columns: Mapping[str, Floats], bounds: Mapping[str, Floats], rows: int) -> Bounded:
+    def trace(self, columns: Columns, rows: int) -> Floats:
+        """Return what every instruction leaves, an array of `rows` values an instruction."""
+        out = np.empty((len(self.code), rows), dtype=np.float64)
+        _kernel.trace_program(self.compiled, self.slots(columns, rows), out)
+        return out
+
+    def bounded(self, columns: Columns, rows: int) -> Bounded:
         """Return every row's value and a bound of its distance from the exact value.
 
-        `bounds` holds such a bound for every column. A condition with bound 0 is certain; an infinite or NaN
-        bound says that only exact arithmetic can tell, and its value then means nothing.
+        A condition with bound 0 is certain; an infinite or NaN bound says that only exact arithmetic can tell, and
+        its value then means nothing.
         """
-        for call in self.calls:
-            values, bound_of_call = call.bounded(columns, bounds, rows)
-            columns, bounds = {**columns, call.slot: values}, {**bounds, call.slot: bound_of_call}
-        inputs = [np.ascontiguousarray(columns[name], dtype=np.float64) for name in self.names]
-        errors = [np.ascontiguousarray(bounds[name], dtype=np.float64) for name in self.names]
-        if any(len(column) != rows for column in (*inputs, *errors)):
-            raise ValueError("columns differ in length")
         out, bound, path = np.empty(rows), np.empty(rows), np.empty(rows, np.int64)
-        _kernel.run_bounded(self._words, self._floats, self._bounds, inputs, errors, self._depth, out, bound, path)
+        _kernel.run_bounded(self.compiled, self.slots(columns, rows), out, bound, path)
         return Bounded(out, bound, path)
+
+    def decide(self, columns: Columns, rows: int) -> tuple[npt.NDArray[np.bool_], list[int]]:
+        """Return where a condition holds, and the rows where only exact arithmetic can tell."""
+        holds = empty(rows, np.uint8)
+        doubt = _kernel.decide_program(self.compiled, self.slots(columns, rows), holds, 0, rows)
+        return holds.view(np.bool_), doubt
 
     def exact(self, row: Mapping[str, Fraction | float]) -> Exact:
         """Return the exact value for one row; None where it is undefined."""
@@ -181,13 +248,12 @@ class Call:
     function: ExpressionFunction
     arguments: tuple[Program, ...]
 
-    def run(self, columns: Mapping[str, Floats], rows: int) -> Floats:
-        """Return the function's value for every row; PluginError where it raises or returns no such array."""
-        return self._called(self.function.value, [a.run(columns, rows) for a in self.arguments], rows)
+    def bounded(self, columns: Columns, rows: int) -> tuple[Floats, Floats]:
+        """Return values and bounds; the bounds are infinite where the function gives none.
 
-    def bounded(self, columns: Mapping[str, Floats], bounds: Mapping[str, Floats], rows: int) -> tuple[Floats, Floats]:
-        """Return values and bounds; the bounds are infinite where the function gives none."""
-        arguments = [a.bounded(columns, bounds, rows) for a in self.arguments]
+        PluginError where the function raises or returns no array of `rows` floats.
+        """
+        arguments = [a.bounded(columns, rows) for a in self.arguments]
         values = self._called(self.function.value, [a.values for a in arguments], rows)
         if self.function.bound is None:
             return values, np.full(rows, np.inf)
@@ -216,6 +282,13 @@ class Call:
             message = f"plugin function `{name}` returned an array of shape {array.shape}, not ({rows},)"
             raise PluginError(Finding("hook_result", message, "return one float a row"))
         return array
+
+
+def as_source(column: Floats | Source) -> Source:
+    """Return a column as a source; a bare array has no error."""
+    if isinstance(column, Source):
+        return column
+    return Source(np.ascontiguousarray(column, dtype=np.float64), factor=0.0)
 
 
 def _verify(code: Sequence[tuple[int, int]], constants: int, slots: int) -> int:

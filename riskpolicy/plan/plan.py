@@ -22,7 +22,7 @@ class Instruments:
 
     symbols: tuple[str, ...]
     number: Mapping[str, int]
-    currency: npt.NDArray[np.int64]
+    currency: Ints
     contract_size: Floats
     contract_size_exact: tuple[Fraction, ...]
     table: Ints

@@ -55,7 +55,7 @@ def _headline(evaluation: Evaluation) -> Text:
     bound = evaluation.bound
     at = f" at {evaluation.snapshot.as_of:%Y-%m-%d %H:%M} UTC" if evaluation.snapshot.as_of else ""
     name = f"{evaluation.plan.id}@{evaluation.plan.valid_from.date()}"
-    counts = f"{len(bound.positions.row):,} positions, {len(bound.buckets.account):,} buckets"
+    counts = f"{len(bound.positions):,} positions, {len(bound.buckets.account):,} buckets"
     return Text.assemble((name, "bold"), f": {counts}{at}")
 
 
@@ -135,15 +135,12 @@ def _heads(evaluation: Evaluation, rows: int) -> Iterator[int]:
     """Yield the first positions of the queues opposite to bankruptcies, else of the largest markets."""
     p, queue, margins = evaluation.bound.positions, evaluation.queue, evaluation.margins
     bankrupt = margins.equity[p.bucket] < 0
-    facing = p.instrument.astype(np.int64) * 2 + (1 - p.side)
-    weights = np.where(bankrupt, margins.notional, 0.0)
-    if not bankrupt.any():
-        facing, weights = p.instrument.astype(np.int64) * 2 + p.side, margins.notional
-    open_ = p.side < 2
-    size = np.bincount(facing[open_], weights=weights[open_])
+    long, short = p.quantity > 0, p.quantity < 0
+    facing = np.where(bankrupt.any(), long, short)
+    weights = np.where(bankrupt, margins.notional, 0.0) if bankrupt.any() else margins.notional
+    size = np.bincount(p.instrument * np.int64(2) + facing, np.where(long | short, weights, 0.0))
     cells = [c for c in np.argsort(-size, kind="stable")[:3].tolist() if size[c] > 0]
-    cell = p.instrument.astype(np.int64) * 2 + p.side
     for c in cells:
-        there = np.flatnonzero((cell == c) & (queue.rank > 0) & (queue.rank <= max(1, rows // max(1, len(cells)))))
-        for i in there[np.argsort(queue.rank[there])].tolist():
-            yield int(p.row[i])
+        first, end = int(queue.start[c]), int(queue.start[c + 1])
+        for i in queue.order[first : min(end, first + max(1, rows // len(cells)))].tolist():
+            yield p.row_of(i)

@@ -20,7 +20,7 @@ Label: TypeAlias = str | int
 class Ids:
     """Ids of one name space: `labels` are sorted, `codes` index them, so that codes sort like labels."""
 
-    codes: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.int32]
     labels: Sequence[Label]
 
     def __len__(self) -> int:
@@ -78,12 +78,12 @@ def code_ids(parts: Sequence[npt.NDArray[np.generic] | list[Label]]) -> list[Ids
     if all(a.dtype.kind in "iu" or not len(a) for a in arrays):
         joined = np.concatenate([a.astype(np.int64) for a in arrays])
         labels, codes = np.unique(joined, return_inverse=True)
-        split = np.split(codes.astype(np.int64), np.cumsum([len(a) for a in arrays])[:-1])
+        split = np.split(codes.astype(np.int32), np.cumsum([len(a) for a in arrays])[:-1])
         return [Ids(part, labels) for part in split]  # type: ignore[arg-type]
     texts = [[str(x) for x in a.tolist()] for a in arrays]
     words = sorted(set().union(*texts))
     number = {word: code for code, word in enumerate(words)}
-    return [Ids(np.fromiter((number[t] for t in part), np.int64, len(part)), words) for part in texts]
+    return [Ids(np.fromiter((number[t] for t in part), np.int32, len(part)), words) for part in texts]
 
 
 def _array(values: list[Label]) -> npt.NDArray[np.generic]:

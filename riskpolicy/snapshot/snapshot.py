@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +21,31 @@ from riskpolicy.vocabulary import TABLES, Kind
 
 _SETTINGS = ("as_of", "complete")
 
+Longs: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class OrderedPositions:
+    """The columns of positions by (account, instrument, side), whatever the order of the rows.
+
+    account and instrument are codes; isolated is 1 where the margin mode is, and empty where none is; leverage is
+    None where the column is absent, NaN where a value is.
+    """
+
+    account: npt.NDArray[np.int32]
+    instrument: npt.NDArray[np.int32]
+    isolated: npt.NDArray[np.uint8]
+    quantity: npt.NDArray[np.float64]
+    entry_price: npt.NDArray[np.float64]
+    leverage: npt.NDArray[np.float64] | None
+
 
 @dataclass(frozen=True)
 class Snapshot:
     """Tables by name, each a mapping of its columns; absent tables are empty mappings.
 
-    `as_of` is a UTC instant or None; `complete` says that every position of the venue is here.
+    `as_of` is a UTC instant or None; `complete` says that every position of the venue is here. `order` is the rows of
+    positions by their key, None where they stand in that order.
     """
 
     tables: Mapping[str, Mapping[str, Column]]
@@ -33,6 +53,26 @@ class Snapshot:
     as_of: datetime | None = None
     complete: bool = False
     given: frozenset[str] = field(default=frozenset())
+    order: Longs | None = None
+
+    @cached_property
+    def ordered(self) -> OrderedPositions:
+        """The positions in the order of their key; ordered once."""
+        table = self.tables["positions"]
+        mode = self.choices("positions", "margin_mode")
+        isolated = (mode.codes == mode.words.index("isolated")).view(np.uint8)
+        leverage = self.numbers("positions", "leverage")
+        return OrderedPositions(
+            account=self._in_order(self.ids("positions", "account").codes),
+            instrument=self._in_order(self.ids("positions", "instrument").codes),
+            isolated=self._in_order(isolated) if isolated.any() else isolated[:0],
+            quantity=self._in_order(_values(table.get("quantity"))),
+            entry_price=self._in_order(_values(table.get("entry_price"))),
+            leverage=None if leverage is None else self._in_order(leverage.values),
+        )
+
+    def _in_order(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.ascontiguousarray(values) if self.order is None else values[self.order]
 
     @classmethod
     def of(cls, source: Snapshot | Mapping[str, Any] | str | Path) -> Snapshot:
@@ -95,12 +135,11 @@ class _Reading:
         for column_name, parts in ids.items():
             for (name, _), coded in zip(parts, code_ids([values for _, values in parts]), strict=True):
                 columns[name][column_name] = coded
-        for name, reader in readers.items():
-            self._unique(reader, columns[name])
+        order = {name: self._unique(reader, columns[name]) for name, reader in readers.items()}
         if self.findings:
             raise SnapshotError(self.findings)
         rows = {name: reader.rows for name, reader in readers.items()}
-        return Snapshot(columns, rows, as_of, complete, frozenset(self.raw))
+        return Snapshot(columns, rows, as_of, complete, frozenset(self.raw), order["positions"])
 
     def _table_names(self) -> None:
         known = [*TABLES, *_SETTINGS]
@@ -126,10 +165,11 @@ class _Reading:
             self.findings.append(Finding("invalid_instant", f"`as_of` `{as_of}` is not an instant", hint))
             return None, complete
 
-    def _unique(self, reader: TableReader, columns: Mapping[str, Column]) -> None:
+    def _unique(self, reader: TableReader, columns: Mapping[str, Column]) -> Longs | None:
+        """Return the rows by their key, None where they stand in that order; report those that repeat one."""
         keys = [_codes(columns[name]) for name in reader.table.key if name in columns]
-        if len(keys) < len(reader.table.key) or reader.rows < 2:
-            return
+        if len(keys) < len(reader.table.key) or reader.rows < 2 or _rising(keys):
+            return None
         order = np.lexsort(keys[::-1])
         same = np.ones(reader.rows - 1, bool)
         for key in keys:
@@ -142,8 +182,21 @@ class _Reading:
         if len(again) > SHOWN:
             reader.fault("duplicate_row", f"{reader.table.name}: {len(again) - SHOWN:,} more rows repeat a key")
         self.findings += [f for f in reader.findings if f not in self.findings]
+        return order
 
 
 def _codes(column: Column) -> npt.NDArray[np.generic]:
     assert not isinstance(column, Numbers)
     return column.codes
+
+
+def _rising(keys: Sequence[npt.NDArray[np.generic]]) -> bool:
+    """Return whether every row's key is above that of the row before."""
+    rising = np.zeros(len(keys[0]) - 1, bool)
+    for key in reversed(keys):
+        rising = (key[1:] > key[:-1]) | ((key[1:] == key[:-1]) & rising)
+    return bool(rising.all())
+
+
+def _values(column: Column | None) -> npt.NDArray[np.float64]:
+    return column.values if isinstance(column, Numbers) else np.zeros(0)

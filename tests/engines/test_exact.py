@@ -103,7 +103,7 @@ def test_states_and_ranks_are_the_decimal_ones(rows):
 def test_bounds_hold_what_they_bound():
     """The bounds of buckets hold the exact values of a venue whose numbers do not end in binary."""
     from riskpolicy.engines.core.exact import exact_bucket_row, exact_position_row
-    from riskpolicy.engines.margin import bucket_bounds, bucket_columns, own_bounds, position_bounds, position_columns
+    from riskpolicy.engines.margin import BucketColumns, PositionColumns
 
     rng = np.random.default_rng(3)
     positions = [
@@ -112,13 +112,11 @@ def test_bounds_hold_what_they_bound():
     balances = {f"a{i}": round(rng.normal() * 900, 2) for i in range(9)}
     evaluation = venue.evaluate(two_markets(), venue.cross(positions, balances, {"A": 33.33, "B": 0.07}))
     bound, margins = evaluation.bound, evaluation.margins
-    own = own_bounds(bound, margins)
-    of_bucket = bucket_bounds(bound, margins, own)
-    cases = [
-        (bucket_columns(bound, margins), of_bucket, exact_bucket_row),
-        (position_columns(bound, margins), position_bounds(bound, own, of_bucket), exact_position_row),
-    ]
-    for columns, bounds, exact_row in cases:
+    buckets = BucketColumns(bound, margins)
+    positions_ = PositionColumns(bound, margins, buckets)
+    for sources, exact_row in [(buckets, exact_bucket_row), (positions_, exact_position_row)]:
+        columns = {name: source.column() for name, source in sources.items()}
+        bounds = {name: source.bound_column() for name, source in sources.items()}
         for row in range(len(columns["notional"])):
             exact = exact_row(bound, row)
             for name, value in exact.items():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from riskpolicy.compiler.programs import emit
 from riskpolicy.expressions import reference
 from riskpolicy.expressions.syntax import parse
+from riskpolicy.kernel.program import Source
 
 NAMES = ("a", "b", "c")
 values = st.one_of(
@@ -120,8 +121,8 @@ def test_an_untaken_division_by_zero_is_nothing(text, value):
 
 def bounded(text, named):
     columns = {n: np.array([v]) for n, v in named.items()}
-    bounds = {n: np.abs(v) * 2.0**-53 for n, v in columns.items()}
-    result = program(text).bounded(columns, bounds, 1)
+    sources = {n: Source(v, bounds=np.abs(v) * 2.0**-53) for n, v in columns.items()}
+    result = program(text).bounded(sources, 1)
     return float(result.values[0]), float(result.bounds[0])
 
 
@@ -174,4 +175,4 @@ def test_a_folded_constant_is_a_float_to_one_interpreter_and_exact_to_the_other(
     assert folded.listing() == "const 1"
     assert folded.run({}, 1).tolist() == [0.0]
     assert folded.exact({}) == 1
-    assert folded.bounded({}, {}, 1).bounds[0] >= 1
+    assert folded.bounded({}, 1).bounds[0] >= 1

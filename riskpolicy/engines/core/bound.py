@@ -1,7 +1,7 @@
 """A snapshot bound to a plan: instruments found, buckets formed, positions in canonical order.
 
-Canonical order is (account, currency, cross before isolated, instrument, side). Sums run in it, so that the
-order of a snapshot's rows never shows in a result.
+Canonical order is that of the key: account, instrument, side. Sums run in it, so that the order of a snapshot's
+rows never shows in a result.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from riskpolicy.errors import Finding, SnapshotError, one_of, suggestion
+from riskpolicy.kernel import _kernel
+from riskpolicy.kernel.memory import empty
 from riskpolicy.plan.plan import Plan
 from riskpolicy.snapshot.columns import Ids, Label, Numbers, plain
 from riskpolicy.snapshot.snapshot import Snapshot
@@ -29,32 +32,60 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """Positions in canonical order; `row` is a position's row in the snapshot. leverage is NaN where absent."""
+    """Positions in canonical order: by account, instrument and side.
 
-    row: Longs
-    account: Longs
+    `row` is a position's row in the snapshot, None where that is its place in this order. `leverage` is None where
+    the snapshot has none, NaN where a value is absent. The positions of account a are start[a] to start[a + 1].
+    """
+
+    row: Longs | None
+    account: Ints
     instrument: Ints
-    side: npt.NDArray[np.int8]
     quantity: Floats
     entry_price: Floats
-    leverage: Floats
+    leverage: Floats | None
     bucket: Ints
+    start: Ints
+
+    def __len__(self) -> int:
+        return len(self.quantity)
+
+    def row_of(self, i: int) -> int:
+        """Return the snapshot's row of position i."""
+        return i if self.row is None else int(self.row[i])
+
+    def in_rows(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return values by position as values by row of the snapshot."""
+        if self.row is None:
+            return values
+        out = np.empty_like(values)
+        out[self.row] = values
+        return out
+
+    def at_row(self, row: int) -> int:
+        """Return the position of a row of the snapshot."""
+        return row if self.row is None else int(np.flatnonzero(self.row == row)[0])
+
+    def side(self, i: int) -> int:
+        """Return LONG, SHORT or FLAT."""
+        quantity = float(self.quantity[i])
+        return LONG if quantity > 0 else SHORT if quantity < 0 else FLAT
 
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """What is margined: instrument is CROSS for an account's cross bucket in a currency.
+    """What is margined, by account, currency, cross before isolated; instrument is CROSS for a cross bucket.
 
-    `row` is the row of its balance in `accounts`, or of its margin in `positions`; the positions of bucket k
-    are start[k] to start[k + 1].
+    `row` is the row of its balance in `accounts`, or of its margin in `positions`. The buckets of account a are
+    start[a] to start[a + 1].
     """
 
-    account: Longs
-    currency: Longs
-    instrument: Longs
-    row: Longs
+    account: Ints
+    currency: Ints
+    instrument: Ints
+    row: Ints
     wallet_balance: Floats
-    start: Longs
+    start: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +93,7 @@ class Bound:
     """Everything that the mechanisms read: one snapshot seen through one plan.
 
     `mark` is per instrument of the plan, NaN where the snapshot has no market; `market_row` is its row or -1.
-    `fund_balance` is per fund of the plan, NaN where the snapshot does not say.
+    `fund_balance` is per fund of the plan, NaN where the snapshot does not say. `tables` is what the kernel reads.
     """
 
     plan: Plan
@@ -72,6 +103,13 @@ class Bound:
     mark: Floats
     market_row: Longs
     fund_balance: Floats
+    tables: _kernel.Tables
+
+    def members(self, bucket: int) -> list[int]:
+        """Return the positions of a bucket, in canonical order."""
+        p, account = self.positions, int(self.buckets.account[bucket])
+        first, end = int(p.start[account]), int(p.start[account + 1])
+        return [first + int(i) for i in np.flatnonzero(p.bucket[first:end] == bucket)]
 
     def account(self, code: int) -> Label:
         """Return the account of a code."""
@@ -81,7 +119,7 @@ class Bound:
         """Return `positions[3] (account A, instrument BTC)` for canonical position i."""
         p = self.positions
         symbol = self.plan.instruments.symbols[int(p.instrument[i])]
-        return f"positions[{p.row[i]}] (account {self.account(int(p.account[i]))}, instrument {symbol})"
+        return f"positions[{p.row_of(i)}] (account {self.account(int(p.account[i]))}, instrument {symbol})"
 
     def bucket_name(self, bucket: int) -> str:
         """Return `bucket A USDC cross` or `bucket A USDC isolated BTC`."""
@@ -101,7 +139,7 @@ class Bound:
 
     def exact_position(self, i: int) -> tuple[Fraction, Fraction, Fraction | None]:
         """Return exact quantity, entry price and leverage (None where absent) of position i."""
-        row = int(self.positions.row[i])
+        row = self.positions.row_of(i)
         leverage = self.snapshot.numbers("positions", "leverage")
         return (
             _exact(self.snapshot.numbers("positions", "quantity"), row),
@@ -143,7 +181,18 @@ class _Binder:
         balance = self._funds(fund, currencies)
         self._stop()
         positions, buckets = self._order(instrument, currency)
-        return Bound(self.plan, self.snapshot, positions, buckets, mark, market_row, balance)
+        traded, tiers = self.plan.instruments, self.plan.tiers
+        tables = _kernel.Tables(
+            mark,
+            traded.contract_size,
+            traded.table,
+            tiers.start,
+            tiers.edge_lower,
+            tiers.cap,
+            tiers.rate,
+            tiers.deduction,
+        )
+        return Bound(self.plan, self.snapshot, positions, buckets, mark, market_row, balance, tables)
 
     def _stop(self) -> None:
         if self.findings:
@@ -158,14 +207,15 @@ class _Binder:
         hint = f"evaluate with `{plan.id}@{at.date()}`, or correct `as_of`"
         raise SnapshotError(Finding("outside_validity", message, hint))
 
-    def _known(self, table: str, column: str, number: Mapping[str, int], code: str) -> Longs:
+    def _known(self, table: str, column: str, number: Mapping[str, int], code: str) -> Ints:
         """Return a column of ids as numbers of the plan."""
         ids = self.snapshot.tables[table].get(column)
         if not isinstance(ids, Ids):
-            return np.zeros(0, np.int64)
-        place = np.array([number.get(str(label), -1) for label in ids.labels], np.int64)
-        out = place[ids.codes] if len(ids) else np.zeros(0, np.int64)
-        wrong = np.flatnonzero(out < 0)
+            return np.zeros(0, np.int32)
+        place = np.array([number.get(str(label), -1) for label in ids.labels], np.int32)
+        out = np.take(place, ids.codes, out=empty(len(ids), np.int32), mode="clip") if len(ids) else place[:0]
+        # Other tables share the labels, so an unknown one need not be in this table.
+        wrong = np.flatnonzero(out < 0) if (place < 0).any() else np.zeros(0, np.int64)
         for row in wrong[:_SHOWN]:
             label = str(ids.label(int(row)))
             hint = suggestion(label, number) or f"declared: {one_of(number)}"
@@ -174,7 +224,7 @@ class _Binder:
         self._more(code, table, len(wrong))
         return out
 
-    def _marks(self, market: Longs) -> tuple[Floats, Longs]:
+    def _marks(self, market: Ints) -> tuple[Floats, Longs]:
         mark = np.full(len(self.plan.instruments.symbols), np.nan)
         row = np.full(len(mark), -1, np.int64)
         prices = self.snapshot.numbers("markets", "mark_price")
@@ -188,8 +238,12 @@ class _Binder:
             self.findings.append(Finding("duplicate_row", message, "keep one row an instrument"))
         return mark, row
 
-    def _one_name(self, instrument: Longs) -> None:
+    def _one_name(self, instrument: Ints) -> None:
         """Refuse two rows of one position under two names of its instrument."""
+        labels = self.snapshot.ids("positions", "instrument").labels
+        known = [n for n in (self.plan.instruments.number.get(str(label)) for label in labels) if n is not None]
+        if len(set(known)) == len(known):
+            return
         account = self.snapshot.ids("positions", "account").codes
         side = self.snapshot.choices("positions", "position_side").codes
         order = np.lexsort((side, instrument, account))
@@ -199,28 +253,33 @@ class _Binder:
         what = "the account has a row for this instrument already, under another of its names"
         self._rows("duplicate_row", again, what, "merge the two rows")
 
-    def _modes(self, instrument: Longs, market_row: Longs) -> None:
+    def _modes(self, instrument: Ints, market_row: Longs) -> None:
+        if (market_row < 0).any():
+            hint = "add a row for the instrument to `markets`"
+            self._rows("missing_market", market_row[instrument] < 0, "the instrument has no row in `markets`", hint)
         mode = self.snapshot.choices("positions", "margin_mode")
         side = self.snapshot.choices("positions", "position_side")
-        margin = self.snapshot.numbers("positions", "isolated_margin")
-        isolated = mode.codes == mode.words.index("isolated")
-        known = np.zeros(len(isolated), bool)
-        if margin is not None:
-            known = np.ones(len(isolated), bool) if margin.missing is None else ~margin.missing
-        stray = known & ~isolated & ((margin.values if margin is not None else known) != 0)
-        hint = "add a row for the instrument to `markets`"
-        self._rows("missing_market", market_row[instrument] < 0, "the instrument has no row in `markets`", hint)
-        hint = "give the margin posted, 0 if there is none"
-        self._rows("missing_value", isolated & ~known, "an isolated position without `isolated_margin`", hint)
-        hint = "say `margin_mode: isolated`, or leave the margin out"
-        self._rows("margin_mode", stray, "`isolated_margin` on a cross position", hint)
+        self._isolated(mode.codes == mode.words.index("isolated"))
         hint = "evaluate with a ruleset that declares hedged positions, or net the two sides"
         self._rows("position_side", side.codes != side.words.index("net"), "this ruleset's positions are net", hint)
         for name in sorted({"cross", "isolated"} - self.plan.modes):
             hint = f"`margin.modes` of the ruleset lists {one_of(sorted(self.plan.modes))}"
             self._rows("margin_mode", mode.codes == mode.words.index(name), f"no {name} margin at this venue", hint)
 
-    def _complete(self, instrument: Longs) -> None:
+    def _isolated(self, isolated: npt.NDArray[np.bool_]) -> None:
+        """Refuse an isolated position without its margin, and a cross position with one."""
+        margin = self.snapshot.numbers("positions", "isolated_margin")
+        if margin is None:
+            known = np.zeros(len(isolated), bool)
+        else:
+            known = np.ones(len(isolated), bool) if margin.missing is None else ~margin.missing
+            hint = "say `margin_mode: isolated`, or leave the margin out"
+            stray = known & ~isolated & (margin.values != 0)
+            self._rows("margin_mode", stray, "`isolated_margin` on a cross position", hint)
+        hint = "give the margin posted, 0 if there is none"
+        self._rows("missing_value", isolated & ~known, "an isolated position without `isolated_margin`", hint)
+
+    def _complete(self, instrument: Ints) -> None:
         quantity = self.snapshot.numbers("positions", "quantity")
         if not self.snapshot.complete or quantity is None:
             return
@@ -232,7 +291,7 @@ class _Binder:
             message = f"longs and shorts of {symbol} differ by {quantity.values[rows].sum():g} contracts"
             self.findings.append(Finding("open_interest", message, "add the missing positions, or drop `complete`"))
 
-    def _funds(self, fund: Longs, currencies: Mapping[str, int]) -> Floats:
+    def _funds(self, fund: Ints, currencies: Mapping[str, int]) -> Floats:
         balance = np.full(len(self.plan.funds), np.nan)
         given = self.snapshot.numbers("funds", "balance")
         if given is None or not len(fund):
@@ -247,62 +306,73 @@ class _Binder:
                 self.findings.append(Finding("unknown_currency", message, f"give its balance in {name}"))
         return balance
 
-    def _order(self, instrument: Longs, account_currency: Longs) -> tuple[Positions, Buckets]:
+    def _order(self, instrument: Ints, currency: Ints) -> tuple[Positions, Buckets]:
         """Form the buckets and put the positions in canonical order."""
-        snapshot = self.snapshot
-        account = snapshot.ids("positions", "account").codes
-        currency = self.plan.instruments.currency[instrument]
-        mode = snapshot.choices("positions", "margin_mode")
-        isolated = mode.codes == mode.words.index("isolated")
-        width = len(self.plan.instruments.symbols) + 1
-        purse = account * len(self.plan.currencies) + currency
-        key = purse * width + np.where(isolated, instrument + 1, 0)
-        owners = snapshot.ids("accounts", "account").codes
-        cross_key = (owners * len(self.plan.currencies) + account_currency) * width
-        keys = np.concatenate([cross_key, key[isolated]])
-        rows = np.concatenate([np.arange(len(owners)), np.flatnonzero(isolated)])
-        order = np.argsort(keys, kind="stable")
-        keys, rows = keys[order], rows[order]
-        bucket = np.searchsorted(keys, key)
-        found = np.zeros(len(key), bool)
-        if len(keys):
-            found = keys[np.minimum(bucket, len(keys) - 1)] == key
-        names = self.plan.currencies
-        hint = f"add rows to `accounts`: account, currency ({one_of(names)}), balance"
-        self._rows("unknown_account", ~found, "no row in `accounts` for its account and settlement currency", hint)
-        self._stop()
-        quantity = _values(snapshot.numbers("positions", "quantity"), len(key))
-        side = np.where(quantity > 0, LONG, np.where(quantity < 0, SHORT, FLAT)).astype(np.int8)
-        row = np.lexsort((instrument, bucket))
-        bucket = bucket[row]
-        start = np.searchsorted(bucket, np.arange(len(keys) + 1)).astype(np.int64)
-        cross = keys % width == 0
-        wallet = np.zeros(len(keys))
-        wallet[cross] = _values(snapshot.numbers("accounts", "balance"), len(owners))[rows[cross]]
-        wallet[~cross] = _values(snapshot.numbers("positions", "isolated_margin"), len(key))[rows[~cross]]
-        leverage = snapshot.numbers("positions", "leverage")
-        positions = Positions(
-            row=row,
-            account=account[row],
-            instrument=instrument[row].astype(np.int32),
-            side=side[row],
-            quantity=np.ascontiguousarray(quantity[row]),
-            entry_price=_values(snapshot.numbers("positions", "entry_price"), len(key))[row],
-            leverage=np.full(len(key), np.nan) if leverage is None else leverage.values[row],
-            bucket=bucket.astype(np.int32),
+        snapshot, plan = self.snapshot, self.plan
+        ordered, order = snapshot.ordered, snapshot.order
+        numbers = instrument if order is None else instrument[order]
+        owner = snapshot.ids("accounts", "account").codes
+        balances = np.lexsort((currency, owner)).astype(np.int64) if not _rising(owner, currency) else None
+        accounts = len(snapshot.ids("positions", "account").labels)
+        n, most = len(numbers), len(owner) + int(np.count_nonzero(ordered.isolated))
+        start, bucket_start = empty(accounts + 1, np.int32), empty(accounts + 1, np.int32)
+        bucket = empty(n, np.int32)
+        row, settled, number = (empty(most, np.int32) for _ in range(3))
+        missing = _kernel.assign_buckets(
+            ordered.account,
+            numbers,
+            ordered.isolated,
+            plan.instruments.currency,
+            len(plan.currencies),
+            owner if balances is None else owner[balances],
+            currency if balances is None else currency[balances],
+            start,
+            bucket_start,
+            bucket,
+            row,
+            settled,
+            number,
         )
-        buckets = Buckets(
-            account=keys // width // len(names),
-            currency=keys // width % len(names),
-            instrument=keys % width - 1,
-            row=rows,
-            wallet_balance=wallet,
+        if missing:
+            hint = f"add rows to `accounts`: account, currency ({one_of(plan.currencies)}), balance"
+            lost = np.zeros(n, bool)
+            lost[np.arange(n) if order is None else order] = bucket < 0
+            self._rows("unknown_account", lost, "no row in `accounts` for its account and settlement currency", hint)
+            self._stop()
+        wallet, rows = self._wallets(row, number, balances)
+        positions = Positions(
+            row=order,
+            account=ordered.account,
+            instrument=numbers,
+            quantity=ordered.quantity,
+            entry_price=ordered.entry_price,
+            leverage=ordered.leverage,
+            bucket=bucket,
             start=start,
         )
-        return positions, buckets
+        holder = owner
+        if balances is not None or len(ordered.isolated):
+            holder = np.repeat(np.arange(accounts, dtype=np.int32), np.diff(bucket_start))
+        return positions, Buckets(holder, settled, number, rows, wallet, bucket_start)
+
+    def _wallets(self, row: Ints, number: Ints, balances: Longs | None) -> tuple[Floats, Ints]:
+        """Return the balance behind each bucket, and the row that it stands in."""
+        balance, order = self.snapshot.numbers("accounts", "balance"), self.snapshot.order
+        values = np.zeros(0) if balance is None else balance.values
+        if not len(self.snapshot.ordered.isolated):
+            return (values, row) if balances is None else (values[balances], balances.astype(np.int32)[row])
+        cross = number == CROSS
+        margin = self.snapshot.numbers("positions", "isolated_margin")
+        wallet, rows = np.zeros(len(row)), row.copy()
+        rows[cross] = row[cross] if balances is None else balances[row[cross]]
+        rows[~cross] = row[~cross] if order is None else order[row[~cross]]
+        wallet[cross] = values[rows[cross]]
+        if margin is not None:
+            wallet[~cross] = margin.values[rows[~cross]]
+        return wallet, rows
 
     def _rows(self, code: str, wrong: npt.NDArray[np.bool_], what: str, hint: str) -> None:
-        rows = np.flatnonzero(wrong)
+        rows = np.flatnonzero(wrong) if wrong.any() else np.zeros(0, np.int64)
         for row in rows[:_SHOWN]:
             self.findings.append(Finding(code, f"{self._row('positions', int(row))}: {what}", hint))
         self._more(code, "positions", len(rows))
@@ -318,8 +388,10 @@ class _Binder:
         return f"{table}[{row}]" + (f" ({shown})" if shown else "")
 
 
-def _values(column: Numbers | None, length: int) -> Floats:
-    return np.zeros(length) if column is None else column.values
+def _rising(owner: Ints, currency: Ints) -> bool:
+    """Return whether balances stand by account, and by currency within an account."""
+    same = (owner[1:] == owner[:-1]) & (currency[1:] > currency[:-1])
+    return bool(((owner[1:] > owner[:-1]) | same).all())
 
 
 def _sum_is_zero(column: Numbers, rows: Longs) -> bool:

@@ -81,7 +81,7 @@ def exact_position_row(bound: Bound, i: int, *, with_bucket: bool = True) -> dic
         position = exact_position(bound, i, wallet)
         return {**_row(position, wallet), "initial_margin": position.initial_margin or Fraction(0)}
     bucket = exact_bucket(bound, number)
-    position = bucket.positions[i - int(bound.buckets.start[number])]
+    position = bucket.positions[bound.members(number).index(i)]
     of_bucket = {f"bucket_{name}": value for name, value in bucket.row().items() if name != "wallet_balance"}
     initial = Fraction(0) if position.initial_margin is None else position.initial_margin
     return {**_row(position, bucket.wallet_balance), "initial_margin": initial, **of_bucket}
@@ -106,9 +106,8 @@ def _row(position: ExactPosition, wallet: Fraction) -> dict[str, Fraction | floa
 
 def exact_bucket(bound: Bound, bucket: int) -> ExactBucket:
     """Return bucket number `bucket`, its positions in canonical order."""
-    start = bound.buckets.start
     wallet = bound.exact_wallet(bucket)
-    positions = tuple(exact_position(bound, i, wallet) for i in range(start[bucket], start[bucket + 1]))
+    positions = tuple(exact_position(bound, i, wallet) for i in bound.members(bucket))
     return ExactBucket(wallet, positions)
 
 

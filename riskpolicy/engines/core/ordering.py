@@ -7,7 +7,7 @@ Two rows are in doubt where the intervals value +- bound of a key touch. Rows wh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -50,12 +50,19 @@ class Key:
         return -self.values if self.descending else self.values
 
 
-def order_rows(segment: Longs, keys: Sequence[Key], last: Longs, exact: ExactKeys) -> tuple[Longs, int]:
+def order_rows(
+    segment: Longs,
+    keys: Sequence[Key],
+    last: npt.NDArray[np.integer],
+    exact: ExactKeys,
+    before: Mapping[int, Sequence[Fraction | float]] | None = None,
+) -> tuple[Longs, int]:
     """Order rows by segment, then keys, then `last`, which is unique within a segment.
 
-    Return the row numbers in that order, and how many rows needed exact arithmetic.
+    Return the row numbers in that order, and how many rows needed exact arithmetic; `before` has the exact keys of
+    rows for which they are known already.
     """
-    known: dict[int, Sequence[Fraction | float]] = {}
+    known: dict[int, Sequence[Fraction | float]] = dict(before or {})
     keys = _sharpened(keys, exact, known)
     signed = [key.signed for key in keys]
     order = np.lexsort((last, *signed[::-1], segment))
@@ -71,9 +78,9 @@ def _sharpened(keys: Sequence[Key], exact: ExactKeys, known: dict[int, Sequence[
     """
     wide = [~(key.bounds <= np.abs(key.values) * _WIDE) for key in keys]
     rows: list[int] = np.flatnonzero(np.logical_or.reduce(wide)).tolist() if wide else []
-    if not rows:
+    known.update((row, exact(row)) for row in rows if row not in known)
+    if not known:
         return keys
-    known.update((row, exact(row)) for row in rows)
     sharp = []
     for number, key in enumerate(keys):
         values, bounds = key.values.copy(), key.bounds.copy()
@@ -91,7 +98,7 @@ class _Decider:
         order: Longs,
         keys: Sequence[Key],
         signed: Sequence[Floats],
-        last: Longs,
+        last: npt.NDArray[np.integer],
         exact: ExactKeys,
         known: dict[int, Sequence[Fraction | float]],
     ) -> None:

@@ -10,30 +10,41 @@ import numpy as np
 import numpy.typing as npt
 
 from riskpolicy.errors import Finding, SnapshotError, one_of
-from riskpolicy.kernel.program import Program
+from riskpolicy.kernel.program import Program, Source
 from riskpolicy.plan.plan import Rule
 
 Floats = npt.NDArray[np.float64]
 _SHOWN = 10
 
 
-def evaluate_rule(
-    program: Program, rule_id: str, columns: Mapping[str, Floats], rows: int, row_name: Callable[[int], str]
-) -> Floats:
-    """Return a program's value for every row; SnapshotError where one is undefined or not finite."""
-    values = program.run(columns, rows)
+def run_rule(rule: Rule, columns: Mapping[str, Source], rows: int, row_name: Callable[[int], str]) -> Floats:
+    """Return a rule's value for every row; SnapshotError where one is undefined or not finite."""
+    values = rule.program.run(columns, rows)
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
-        raise SnapshotError(
-            _finding(program, rule_id, _inputs(program, columns, row), row_name(row)) for row in wrong[:_SHOWN].tolist()
-        )
+        raise undefined_rows(rule, columns, wrong, row_name)
     return values
+
+
+def undefined_rows(
+    rule: Rule, columns: Mapping[str, Source], rows: npt.NDArray[np.int64], row_name: Callable[[int], str]
+) -> SnapshotError:
+    """Return the error of a rule that has no finite value in some rows."""
+    shown = rows[:_SHOWN]
+    inputs = {name: columns[name].at(shown).column() for name in rule.program.inputs}
+    findings = [
+        _finding(rule.program, rule.id, {name: float(v[k]) for name, v in inputs.items()}, row_name(int(row)))
+        for k, row in enumerate(shown)
+    ]
+    if len(rows) > _SHOWN:
+        findings.append(Finding("expression_value", f"{rule.id}: the same in {len(rows) - _SHOWN:,} more rows"))
+    return SnapshotError(findings)
 
 
 def decide(
     rule: Rule,
-    columns: Mapping[str, Floats],
-    bounds: Mapping[str, Floats],
+    columns: Mapping[str, Source],
+    rows: int,
     exact_row: Callable[[int], Mapping[str, Fraction | float]],
     row_name: Callable[[int], str],
 ) -> tuple[npt.NDArray[np.bool_], int]:
@@ -41,10 +52,7 @@ def decide(
 
     SnapshotError where it divides by zero in a branch that counts.
     """
-    rows = len(next(iter(columns.values())))
-    result = rule.program.bounded(columns, bounds, rows)
-    holds = result.values == 1.0
-    doubtful = np.flatnonzero(result.bounds != 0.0).tolist()
+    holds, doubtful = rule.program.decide(columns, rows)
     for row in doubtful:
         inputs = exact_row(row)
         verdict = rule.program.exact(inputs)
@@ -52,10 +60,6 @@ def decide(
             raise undefined(rule, inputs, row_name(row))
         holds[row] = bool(verdict)
     return holds, len(doubtful)
-
-
-def _inputs(program: Program, columns: Mapping[str, Floats], row: int) -> dict[str, float]:
-    return {name: float(columns[name][row]) for name in program.inputs}
 
 
 def undefined(rule: Rule, row: Mapping[str, Fraction | float], name: str) -> SnapshotError:

@@ -1,0 +1,1 @@
+"""Benchmarks against peers: the same work, the same answers, one run."""

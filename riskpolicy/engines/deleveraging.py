@@ -113,7 +113,6 @@ class _Ranking:
         self.columns = columns
         self.threads = threads
         self.rows = rows
-        self.with_bucket = any(name.startswith("bucket_") for name in columns_read(rules))
 
     def queue(self) -> Queue:
         scores = self.scores()
@@ -258,7 +257,7 @@ class _Ranking:
 
     def exact_keys(self, row: int) -> Sequence[Fraction | float] | None:
         """Return the exact score and ties of a position, None where the score has no finite value."""
-        inputs = exact_position_row(self.bound, self.number(row), with_bucket=self.with_bucket)
+        inputs = exact_position_row(self.bound, self.number(row))
         value = self.rules.score.program.exact(inputs)
         return [value, *(inputs[tie.column] for tie in self.rules.ties)] if isinstance(value, Fraction) else None
 

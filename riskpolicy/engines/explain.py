@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from riskpolicy.engines.core.bound import FLAT
-from riskpolicy.engines.core.exact import ExactBucket, ExactPosition, exact_bucket
+from riskpolicy.engines.core.exact import ExactBucket, ExactPosition
 from riskpolicy.engines.core.reasons import Reason
 from riskpolicy.engines.core.tables import Value
 from riskpolicy.engines.evaluate import Evaluation
@@ -34,7 +34,7 @@ class _Explainer:
         self.evaluation = evaluation
         self.plan = evaluation.plan
         self.bucket = bucket
-        self.exact: ExactBucket = exact_bucket(evaluation.bound, bucket)
+        self.exact = ExactBucket(evaluation.bound, bucket)
         self.row = evaluation.buckets.row(bucket)
         self.currency = str(self.row["currency"])
 

@@ -35,13 +35,13 @@ def run_bounded(code: Code, slots: Slots, out: _F, out_bound: _F, out_path: _L) 
 def decide_program(code: Code, slots: Slots, holds: _B, start: int, end: int) -> list[int]: ...
 def assign_buckets(
     account: _I,
+    position_start: _I,
     instrument: _I,
     isolated: _B,
     currency: _I,
     currencies: int,
     owner: _I,
     owner_currency: _I,
-    position_start: _I,
     bucket_start: _I,
     bucket: _I,
     bucket_row: _I,

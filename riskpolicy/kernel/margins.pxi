@@ -33,13 +33,16 @@ cdef class Tables:
         self.ceiling = <double*>malloc((cap.shape[0] + 1) * sizeof(double))
         if self.instruments == NULL or self.tiers == NULL or self.ceiling == NULL:
             raise MemoryError
-        for i in range(mark.shape[0]):
-            t = table[i]
-            self.instruments[i] = Instrument(mark[i], contract_size[i], start[t], start[t + 1])
         for i in range(edge_lower.shape[0]):
             for t in range(start[i], start[i + 1]):
                 self.tiers[t] = TierRow(cap[t], cap[t - 1] if t > start[i] else 0.0, rate[t], deduction[t])
                 self.ceiling[t] = nextafter(cap[t], INFINITY) if edge_lower[i] else cap[t]
+        for i in range(mark.shape[0]):
+            t = table[i]
+            self.instruments[i].mark = mark[i]
+            self.instruments[i].contract_size = contract_size[i]
+            self.instruments[i].first = start[t]
+            self.instruments[i].end = start[t + 1]
 
     def __dealloc__(self):
         free(self.instruments)
@@ -59,13 +62,13 @@ cdef inline Py_ssize_t _tier(double key, const double* ceiling, Py_ssize_t first
 
 def assign_buckets(
     const int32_t[::1] account,
+    const int32_t[::1] position_start,
     const int32_t[::1] instrument,
     const uint8_t[::1] isolated,
     const int32_t[::1] currency,
     int currencies,
     const int32_t[::1] owner,
     const int32_t[::1] owner_currency,
-    int32_t[::1] position_start,
     int32_t[::1] bucket_start,
     int32_t[::1] bucket,
     int32_t[::1] bucket_row,
@@ -74,81 +77,50 @@ def assign_buckets(
 ):
     """Number the buckets by account, currency, cross before isolated, and find each position's; -1 for none.
 
-    Positions come by account, and so do the balances (owner, owner_currency), by currency within the account.
-    `isolated` is empty where no position is; `currency` is per instrument. An account's positions and buckets are
-    position_start[a] to [a + 1] and bucket_start[a] to [a + 1]. A cross bucket has the row of its balance and the
-    instrument -1, an isolated one the row of its position. Return how many positions have none.
+    Positions come by account (those of a are position_start[a] to [a + 1]), and so do the balances (owner,
+    owner_currency), by currency within the account. `isolated` is empty where no position is; `currency` is per
+    instrument. An account's buckets are bucket_start[a] to [a + 1]. A cross bucket has the row of its balance and
+    the instrument -1, an isolated one the row of its position. Return how many positions have none.
     """
-    cdef Py_ssize_t p = 0, o = 0, b = 0, i, k, last, end, stop
-    cdef Py_ssize_t n = account.shape[0], owners = owner.shape[0], missing = 0
+    cdef Py_ssize_t n = account.shape[0], owners = owner.shape[0], accounts = position_start.shape[0] - 1
+    cdef Py_ssize_t o = 0, b = 0, i, k, last, missing = 0
     cdef int32_t a, c
-    cdef bint mixed, single = isolated.shape[0] == 0
+    cdef bint single = isolated.shape[0] == 0
     with nogil:
         for k in range(1, owners):
             single = single and owner[k] > owner[k - 1]
         if single:
             # One balance an account: its bucket, for the positions in its currency.
-            memset(&position_start[0], 0, position_start.shape[0] * sizeof(int32_t))
-            memset(&bucket_start[0], 0, bucket_start.shape[0] * sizeof(int32_t))
+            memset(&bucket_start[0], 0, (accounts + 1) * sizeof(int32_t))
             for k in range(owners):
-                bucket_start[owner[k] + 1] = <int32_t>(k + 1)
+                bucket_start[owner[k] + 1] = 1
                 bucket_row[k] = <int32_t>k
                 bucket_currency[k] = owner_currency[k]
                 bucket_instrument[k] = -1
+            for k in range(accounts):
+                bucket_start[k + 1] += bucket_start[k]
             for i in range(n):
-                position_start[account[i] + 1] = <int32_t>(i + 1)
-            for k in range(1, position_start.shape[0]):
-                position_start[k] = max(position_start[k], position_start[k - 1])
-                bucket_start[k] = max(bucket_start[k], bucket_start[k - 1])
-            for i in range(n):
-                k = bucket_start[account[i] + 1] - 1
-                if k < 0 or owner[k] != account[i] or owner_currency[k] != currency[instrument[i]]:
+                k = bucket_start[account[i]]
+                if k == bucket_start[account[i] + 1] or owner_currency[k] != currency[instrument[i]]:
                     k = -1
                     missing += 1
                 bucket[i] = <int32_t>k
-        for a in range(<int32_t>(0 if single else position_start.shape[0] - 1)):
-            position_start[a] = <int32_t>p
-            bucket_start[a] = <int32_t>b
-            end = p
-            mixed = False
-            while end < n and account[end] == a:
-                if isolated.shape[0] and isolated[end]:
-                    mixed = True
-                end += 1
-            stop = o
-            while stop < owners and owner[stop] == a:
-                stop += 1
-            if not mixed:
-                for i in range(p, end):
-                    c = currency[instrument[i]]
-                    k = o
-                    while k < stop and owner_currency[k] != c:
-                        k += 1
-                    if k < stop:
-                        bucket[i] = <int32_t>(b + k - o)
-                    else:
-                        bucket[i] = -1
-                        missing += 1
-                for k in range(o, stop):
-                    bucket_row[b] = <int32_t>k
-                    bucket_currency[b] = owner_currency[k]
-                    bucket_instrument[b] = -1
-                    b += 1
-                o = stop
-            else:
+        else:
+            for a in range(<int32_t>accounts):
+                bucket_start[a] = <int32_t>b
                 for c in range(currencies):
                     last = -1
-                    if o < stop and owner_currency[o] == c:
+                    if o < owners and owner[o] == a and owner_currency[o] == c:
                         bucket_row[b] = <int32_t>o
                         bucket_currency[b] = c
                         bucket_instrument[b] = -1
                         last = b
                         b += 1
                         o += 1
-                    for i in range(p, end):
+                    for i in range(position_start[a], position_start[a + 1]):
                         if currency[instrument[i]] != c:
                             continue
-                        if isolated[i]:
+                        if isolated.shape[0] and isolated[i]:
                             bucket_row[b] = <int32_t>i
                             bucket_currency[b] = c
                             bucket_instrument[b] = instrument[i]
@@ -158,10 +130,7 @@ def assign_buckets(
                             bucket[i] = <int32_t>last
                             if last < 0:
                                 missing += 1
-            p = end
-        if not single:
-            position_start[position_start.shape[0] - 1] = <int32_t>p
-            bucket_start[bucket_start.shape[0] - 1] = <int32_t>b
+            bucket_start[accounts] = <int32_t>b
     return missing
 
 
@@ -229,6 +198,7 @@ cdef void _value_chunk(
     bint keep_tiers, const int32_t* instrument, const double* quantity, const double* entry, double* notional,
     double* pnl, int32_t* tier, double* maintenance, Found* near,
 ) noexcept nogil:
+    """Value positions and find their tiers; add those within rounding of an edge of their tier to `near`."""
     cdef Py_ssize_t i, t
     cdef const Instrument* m
     cdef const TierRow* row

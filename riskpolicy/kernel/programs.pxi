@@ -24,7 +24,11 @@ cdef extern from *:
 
     /* Wide vectors where the machine has them: wheels are built for the oldest x86-64. */
     #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
+    #if __GNUC__ >= 12
+    #define RISKPOLICY_CLONED __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+    #else
     #define RISKPOLICY_CLONED __attribute__((target_clones("avx2", "default")))
+    #endif
     #else
     #define RISKPOLICY_CLONED
     #endif

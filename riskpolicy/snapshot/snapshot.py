@@ -28,12 +28,15 @@ Longs: TypeAlias = npt.NDArray[np.int64]
 class OrderedPositions:
     """The columns of positions by (account, instrument, side), whatever the order of the rows.
 
-    account and instrument are codes; isolated is 1 where the margin mode is, and empty where none is; leverage is
+    account and instrument are codes, and the positions of account a are start[a] to start[a + 1]; isolated is 1 where
+    the margin mode is, and empty where none is; `sided` says that some are a side of a hedged position. leverage is
     None where the column is absent, NaN where a value is.
     """
 
     account: npt.NDArray[np.int32]
+    start: npt.NDArray[np.int32]
     instrument: npt.NDArray[np.int32]
+    sided: bool
     isolated: npt.NDArray[np.uint8]
     quantity: npt.NDArray[np.float64]
     entry_price: npt.NDArray[np.float64]
@@ -61,9 +64,12 @@ class Snapshot:
         table = self.tables["positions"]
         mode = self.choices("positions", "margin_mode")
         isolated = (mode.codes == mode.words.index("isolated")).view(np.uint8)
-        leverage = self.numbers("positions", "leverage")
+        leverage, accounts = self.numbers("positions", "leverage"), self.ids("positions", "account")
+        account, side = self._in_order(accounts.codes), self.choices("positions", "position_side")
         return OrderedPositions(
-            account=self._in_order(self.ids("positions", "account").codes),
+            account=account,
+            start=np.searchsorted(account, np.arange(len(accounts.labels) + 1)).astype(np.int32),
+            sided=bool((side.codes != side.words.index("net")).any()),
             instrument=self._in_order(self.ids("positions", "instrument").codes),
             isolated=self._in_order(isolated) if isolated.any() else isolated[:0],
             quantity=self._in_order(_values(table.get("quantity"))),

@@ -7,7 +7,7 @@ rows never shows in a result.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -104,6 +104,7 @@ class Bound:
     market_row: Longs
     fund_balance: Floats
     tables: _kernel.Tables
+    exact_marks: dict[int, Fraction] = field(default_factory=dict, repr=False)
 
     def members(self, bucket: int) -> list[int]:
         """Return the positions of a bucket, in canonical order."""
@@ -135,7 +136,10 @@ class Bound:
 
     def exact_mark(self, instrument: int) -> Fraction:
         """Return the exact mark price of an instrument."""
-        return _exact(self.snapshot.numbers("markets", "mark_price"), int(self.market_row[instrument]))
+        if instrument not in self.exact_marks:
+            row = int(self.market_row[instrument])
+            self.exact_marks[instrument] = _exact(self.snapshot.numbers("markets", "mark_price"), row)
+        return self.exact_marks[instrument]
 
     def exact_position(self, i: int) -> tuple[Fraction, Fraction, Fraction | None]:
         """Return exact quantity, entry price and leverage (None where absent) of position i."""
@@ -259,9 +263,13 @@ class _Binder:
             self._rows("missing_market", market_row[instrument] < 0, "the instrument has no row in `markets`", hint)
         mode = self.snapshot.choices("positions", "margin_mode")
         side = self.snapshot.choices("positions", "position_side")
-        self._isolated(mode.codes == mode.words.index("isolated"))
-        hint = "evaluate with a ruleset that declares hedged positions, or net the two sides"
-        self._rows("position_side", side.codes != side.words.index("net"), "this ruleset's positions are net", hint)
+        ordered = self.snapshot.ordered
+        if len(ordered.isolated) or self.snapshot.numbers("positions", "isolated_margin") is not None:
+            self._isolated(mode.codes == mode.words.index("isolated"))
+        if ordered.sided:
+            hint = "evaluate with a ruleset that declares hedged positions, or net the two sides"
+            wrong = side.codes != side.words.index("net")
+            self._rows("position_side", wrong, "this ruleset's positions are net", hint)
         for name in sorted({"cross", "isolated"} - self.plan.modes):
             hint = f"`margin.modes` of the ruleset lists {one_of(sorted(self.plan.modes))}"
             self._rows("margin_mode", mode.codes == mode.words.index(name), f"no {name} margin at this venue", hint)
@@ -315,18 +323,18 @@ class _Binder:
         balances = np.lexsort((currency, owner)).astype(np.int64) if not _rising(owner, currency) else None
         accounts = len(snapshot.ids("positions", "account").labels)
         n, most = len(numbers), len(owner) + int(np.count_nonzero(ordered.isolated))
-        start, bucket_start = empty(accounts + 1, np.int32), empty(accounts + 1, np.int32)
+        bucket_start = empty(accounts + 1, np.int32)
         bucket = empty(n, np.int32)
         row, settled, number = (empty(most, np.int32) for _ in range(3))
         missing = _kernel.assign_buckets(
             ordered.account,
+            ordered.start,
             numbers,
             ordered.isolated,
             plan.instruments.currency,
             len(plan.currencies),
             owner if balances is None else owner[balances],
             currency if balances is None else currency[balances],
-            start,
             bucket_start,
             bucket,
             row,
@@ -348,7 +356,7 @@ class _Binder:
             entry_price=ordered.entry_price,
             leverage=ordered.leverage,
             bucket=bucket,
-            start=start,
+            start=ordered.start,
         )
         holder = owner
         if balances is not None or len(ordered.isolated):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -44,11 +43,11 @@ class Queue:
 
 @dataclass(slots=True)
 class _Scores:
-    """Scores, their bounds, and how many positions each segment has."""
+    """Scores, their bounds, and how many positions each segment has, by the ranges that threads work on."""
 
     score: Floats
     bound: npt.NDArray[np.float32]
-    count: Longs
+    counts: list[Longs] = field(default_factory=list)
     known: dict[int, Sequence[Fraction | float]] = field(default_factory=dict)
 
 
@@ -116,7 +115,7 @@ class _Ranking:
 
     def queue(self) -> Queue:
         scores = self.scores()
-        start = np.r_[0, np.cumsum(scores.count)]
+        start = np.r_[0, np.cumsum(np.sum(scores.counts, axis=0))]
         ranked = int(start[-1])
         n = len(self.bound.positions)
         order = empty(ranked, np.int32)
@@ -140,7 +139,7 @@ class _Ranking:
         p, rule = self.bound.positions, self.rules.score
         n, segments = len(p), 2 * len(self.bound.plan.instruments.symbols)
         slots = rule.program.slots(self.columns, n)
-        made = _Scores(empty(n), empty(n, np.float32), np.zeros(segments, np.int64))
+        made = _Scores(empty(n), empty(n, np.float32))
 
         def score(first: int, end: int) -> tuple[list[int], Longs]:
             count = np.zeros(segments, np.int64)
@@ -150,7 +149,7 @@ class _Ranking:
             return wide, count
 
         for wide, count in in_ranges(self.threads, n, score):
-            made.count += count
+            made.counts.append(count)
             made.known.update((row, ()) for row in wide)
         if made.known:
             rows = np.array(list(made.known), np.int64)
@@ -169,12 +168,8 @@ class _Ranking:
         n, row_bits = len(p), max(int(len(p) - 1).bit_length(), 1)
         words = empty(len(order), np.uint64)
         edges = [n * k // self.threads for k in range(self.threads + 1)]
-        place = start[:-1].copy()
-        places = []
-        for first, end in pairwise(edges):
-            places.append(place.copy())
-            if self.threads > 1:
-                place += _segment_counts(p.instrument[first:end], p.quantity[first:end], len(place))
+        # Every range writes a segment's words after those of the ranges before it.
+        places = [start[:-1] + np.sum(scores.counts[:k], axis=0, dtype=np.int64) for k in range(self.threads)]
 
         def scatter(first: int, end: int) -> None:
             at = places[edges.index(first)]
@@ -264,12 +259,6 @@ class _Ranking:
     def number(self, row: int) -> int:
         """Return the position that is a row of the columns."""
         return row if self.rows is None else int(self.rows[row])
-
-
-def _segment_counts(instrument: Ints, quantity: Floats, segments: int) -> Longs:
-    segment = instrument * np.int32(2) + (quantity < 0)
-    counts: Longs = np.bincount(segment[quantity != 0], minlength=segments)
-    return counts
 
 
 def _shares(sizes: Longs, threads: int) -> list[Longs]:

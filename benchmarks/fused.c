@@ -106,7 +106,7 @@ int fused(int64_t n, int64_t accounts, int instruments, int ranks, const int32_t
                     w[j] = x;
                 }
             for (int64_t k = 0; k < size; k++) {
-                if (k == next) {
+                while (k >= next) {
                     lit--;
                     next = ((LIGHTS - lit + 1) * size + LIGHTS - 1) / LIGHTS;
                 }

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from riskpolicy.engines.core.bound import CROSS, Bound, bind
 from riskpolicy.engines.core.tables import ResultTable, Value, count, money, number, rules, text
-from riskpolicy.engines.deleveraging import Queue, rank_positions
+from riskpolicy.engines.deleveraging import Queue, head_positions, rank_positions
 from riskpolicy.engines.liquidation import Liquidation
 from riskpolicy.engines.margin import (
     BucketColumns,
@@ -22,6 +22,7 @@ from riskpolicy.engines.margin import (
     liquidation_prices,
 )
 from riskpolicy.engines.waterfall import Draws, plan_draws
+from riskpolicy.errors import Finding, QueryError, one_of, suggestion
 from riskpolicy.plan.plan import Plan
 from riskpolicy.snapshot.snapshot import Snapshot
 from riskpolicy.vocabulary import STATES
@@ -53,6 +54,33 @@ class Evaluation:
         """Score, rank and light of every position."""
         columns = PositionColumns(self.bound, self.margins, self._bucket_columns)
         return rank_positions(self.bound, columns, self.threads)
+
+    def adl_head(self, instrument: str | int, side: str, count: int) -> list[dict[str, Value]]:
+        """Return the first `count` positions of one deleveraging queue, without ranking all queues.
+
+        `side` is long or short. A row has account, instrument, quantity, adl_score and adl_rank. QueryError for an
+        unknown instrument or side.
+        """
+        number = self.plan.instruments.number.get(str(instrument))
+        if number is None:
+            known = self.plan.instruments.symbols
+            hint = suggestion(str(instrument), known) or f"instruments: {one_of(known)}"
+            raise QueryError(Finding("unknown_id", f"the ruleset has no instrument `{instrument}`", hint))
+        if side not in ("long", "short"):
+            raise QueryError(Finding("unknown_choice", f"`{side}` is no side", "say long or short"))
+        columns = PositionColumns(self.bound, self.margins, self._bucket_columns)
+        head = head_positions(self.bound, columns, number, short=side == "short", count=count)
+        p = self.bound.positions
+        return [
+            {
+                "account": self.bound.account(int(p.account[i])),
+                "instrument": self.plan.instruments.symbols[number],
+                "quantity": float(p.quantity[i]),
+                "adl_score": score,
+                "adl_rank": place,
+            }
+            for place, (i, score) in enumerate(head, 1)
+        ]
 
     @cached_property
     def planned(self) -> Draws:

@@ -26,7 +26,7 @@ def python(*arguments, cwd, **environment):
 def sdist(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sdist")
     made = shutil.ignore_patterns(
-        ".*_cache", ".venv", ".git", ".hypothesis", "build", "_build", "*.egg-info", "*.so", "*.c"
+        ".*_cache", ".venv", ".git", ".hypothesis", "build", "_build", "*.egg-info", "*.so", "_kernel.c"
     )
     clean = shutil.copytree(ROOT, folder / "clean", ignore=made)
     python("-m", "build", "--sdist", "--no-isolation", "--outdir", str(folder), cwd=clean)

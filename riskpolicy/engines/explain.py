@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
 
 from riskpolicy.engines.core.bound import FLAT
-from riskpolicy.engines.core.exact import ExactBucket, ExactPosition
+from riskpolicy.engines.core.exact import ExactBucket, ExactPosition, exact_position_row
 from riskpolicy.engines.core.reasons import Reason
 from riskpolicy.engines.core.tables import Value
 from riskpolicy.engines.evaluate import Evaluation
@@ -116,6 +117,7 @@ class _Explainer:
         positions = self.evaluation.bound.positions
         row = self.evaluation.positions.row(positions.row_of(i))
         side = ("long", "short", "flat")[positions.side(i)]
+        row_of = exact_position_row(self.evaluation.bound, i)
         children = [
             Reason(f"liquidation price {_or_none(row['liquidation_price'])}, this market moving alone"),
             Reason(f"bankruptcy price {_or_none(row['bankruptcy_price'])}, this market moving alone"),
@@ -124,14 +126,19 @@ class _Explainer:
             source = self.plan.initial.program.source
             children.insert(
                 0,
-                Reason(f"initial margin {self._money(exact.initial_margin)} = {source}", self.plan.initial.id),
+                Reason(
+                    f"initial margin {self._money(exact.initial_margin)} = {source}",
+                    self.plan.initial.id,
+                    _steps(self.plan.initial.program, row_of),
+                ),
             )
         if self.plan.deleveraging is not None and positions.side(i) != FLAT:
             statement = (
                 f"deleveraging: score {row['adl_score']:.6g}, rank {row['adl_rank']} among the {side}s, "
                 f"light {row['adl_light']} of {self.plan.deleveraging.light_count}"
             )
-            children.append(Reason(statement, self.plan.deleveraging.score.id))
+            score = self.plan.deleveraging.score
+            children.append(Reason(statement, score.id, _steps(score.program, row_of)))
         size = _n(abs(exact.quantity))
         return Reason(f"{row['instrument']}: {side} {size} contracts", None, tuple(children))
 
@@ -145,6 +152,17 @@ class _Explainer:
 
     def _money(self, value: Fraction) -> str:
         return f"{_n(value)} {self.currency}"
+
+
+def _steps(program: Program, row: Mapping[str, Fraction | float]) -> tuple[Reason, ...]:
+    """Return the inputs of a program and the parts that count, but for the whole, with their exact values."""
+    out = []
+    for text, value in program.steps(row)[:-1]:
+        if isinstance(value, bool):
+            out.append(Reason(f"{text}: {'yes' if value else 'no'}"))
+        else:
+            out.append(Reason(f"{text} = {'undefined' if value is None else _n(value)}"))
+    return tuple(out)
 
 
 def _n(value: Fraction | float) -> str:

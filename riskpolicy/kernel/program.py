@@ -199,8 +199,11 @@ class Program:
         doubt = _kernel.decide_program(self.compiled, self.slots(columns, rows), holds, 0, rows)
         return holds.view(np.bool_), doubt
 
-    def exact(self, row: Mapping[str, Fraction | float]) -> Exact:
-        """Return the exact value for one row; None where it is undefined."""
+    def exact(self, row: Mapping[str, Fraction | float], trace: list[Exact] | None = None) -> Exact:
+        """Return the exact value for one row; None where it is undefined.
+
+        What every instruction leaves is appended to `trace`.
+        """
         called = {call.slot: call.exact(row) for call in self.calls}
         stack: list[Exact] = []
         local: dict[int, Exact] = {}
@@ -220,7 +223,85 @@ class Program:
                 arguments = stack[-taken:]
                 del stack[-taken:]
                 stack.append(_step(name, arguments))
+            if trace is not None:
+                trace.append(local[operand] if name == "store" else stack[-1])
         return stack[-1]
+
+    def steps(self, row: Mapping[str, Fraction | float]) -> tuple[tuple[str, Exact | bool], ...]:
+        """Return what led to the exact value of one row: (text, value) of its inputs, then of every part that counts.
+
+        A condition's value is True or False.
+        Parts in branches that were not taken are left out.
+        """
+        trace: list[Exact] = []
+        self.exact(row, trace)
+        holds = [np.array([value not in (None, 0)]) for value in trace]
+        reached = self._reached(holds, 1)
+        parts = self._parts()
+        shown: dict[str, Exact | bool] = {}
+        for inputs in (True, False):
+            for at, (code, _) in enumerate(self.code):
+                name = OPCODES[code].name
+                if reached[at][0] and (name == "load" if inputs else OPCODES[code].takes and name != "store"):
+                    value = trace[at]
+                    shown[parts[at]] = bool(value) if name in _CONDITIONS and value is not None else value
+        return tuple(shown.items())
+
+    def outcomes(self, columns: Columns, rows: int) -> dict[int, tuple[int, int]]:
+        """Count outcomes for coverage: by instruction, in how many rows it came out as 1 and as 0.
+
+        Only conditions are counted, and only in rows where they count: not in a branch or operand that is not taken.
+        """
+        trace = self.trace(columns, rows)
+        reached = self._reached([values == 1.0 for values in trace], rows)
+        counted = {}
+        for at, (code, _) in enumerate(self.code):
+            if OPCODES[code].name in _CONDITIONS:
+                held = trace[at] == 1.0
+                counted[at] = (int((reached[at] & held).sum()), int((reached[at] & ~held).sum()))
+        return counted
+
+    def part(self, at: int) -> str:
+        """Return the expression that an instruction computes, as text."""
+        return self._parts()[at]
+
+    def _reached(self, holds: Sequence[npt.NDArray[np.bool_]], rows: int) -> list[npt.NDArray[np.bool_]]:
+        """Return, by instruction, the rows in which its value counts."""
+        operands = _operands(self.code)
+        reached = [np.zeros(rows, np.bool_) for _ in self.code]
+        reached[operands[-1][0] if operands[-1] and self.code[-1][0] == CODE["local"] else -1][:] = True
+        for at in reversed(range(len(self.code))):
+            name, here = OPCODES[self.code[at][0]].name, reached[at]
+            if name in ("local", "store"):
+                continue
+            conditions: Sequence[npt.NDArray[np.bool_]] = [here] * len(operands[at])
+            if name == "select":
+                taken = holds[operands[at][2]]
+                conditions = [here & taken, here & ~taken, here]
+            elif name in ("and", "or"):
+                left = holds[operands[at][0]]
+                conditions = [here, here & (left if name == "and" else ~left)]
+            for operand, where in zip(operands[at], conditions, strict=True):
+                reached[operand] |= where
+        return reached
+
+    def _parts(self) -> list[str]:
+        """Return, by instruction, the expression that it computes."""
+        parts: list[str] = []
+        operands = _operands(self.code)
+        for at, (code, operand) in enumerate(self.code):
+            name = OPCODES[code].name
+            of = [parts[i] for i in operands[at]]
+            if name == "const":
+                parts.append(str(self.constants[operand]))
+            elif name == "load":
+                parts.append(self.names[operand])
+            elif name in ("local", "store"):
+                parts.append(of[0])
+            else:
+                bracketed = of if name in _FUNCTIONS else [f"({x})" if " " in x else x for x in of]
+                parts.append(_PICTURES[name].format(*bracketed))
+        return parts
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -282,6 +363,49 @@ class Call:
             message = f"plugin function `{name}` returned an array of shape {array.shape}, not ({rows},)"
             raise PluginError(Finding("hook_result", message, "return one float a row"))
         return array
+
+
+#: How a part reads, by opcode; operands with blanks in them are bracketed, except as arguments of functions.
+_PICTURES = {
+    "neg": "-{}",
+    "add": "{} + {}",
+    "sub": "{} - {}",
+    "mul": "{} * {}",
+    "div": "{} / {}",
+    "min": "min({}, {})",
+    "max": "max({}, {})",
+    "abs": "abs({})",
+    "lt": "{} < {}",
+    "le": "{} <= {}",
+    "eq": "{} == {}",
+    "ne": "{} != {}",
+    "not": "not {}",
+    "and": "{} and {}",
+    "or": "{} or {}",
+    "select": "{0} if {2} else {1}",
+}
+_FUNCTIONS = ("min", "max", "abs")
+_CONDITIONS = ("lt", "le", "eq", "ne", "not", "and", "or")
+
+
+def _operands(code: Sequence[tuple[int, int]]) -> list[tuple[int, ...]]:
+    """Return, by instruction, the instructions that computed its operands; a local's is what was stored in it."""
+    stack: list[int] = []
+    local: dict[int, int] = {}
+    out: list[tuple[int, ...]] = []
+    for at, (number, operand) in enumerate(code):
+        if number == CODE["store"]:
+            local[operand] = stack.pop()
+            out.append((local[operand],))
+        elif number == CODE["local"]:
+            stack.append(local[operand])
+            out.append((local[operand],))
+        else:
+            takes = OPCODES[number].takes
+            out.append(tuple(stack[len(stack) - takes :]))
+            del stack[len(stack) - takes :]
+            stack.append(at)
+    return out
 
 
 def as_source(column: Floats | Source) -> Source:

@@ -6,9 +6,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from riskpolicy.compiler.programs import emit
+from riskpolicy.expressions.syntax import parse
 from riskpolicy.kernel import _kernel
 from riskpolicy.kernel.opcodes import CODE, OPCODES
-from riskpolicy.kernel.program import Constant, Program
+from riskpolicy.kernel.program import Constant, Program, Source
 
 
 def build(*steps, constants=(), names=()):
@@ -74,3 +76,73 @@ def test_the_undefined_value_does_not_count_in_an_untaken_branch():
     )
     assert program.run({"a": np.ones(2), "b": np.array([0.0, 1.0])}, 2).tolist() == [7.0, 1.0]
     assert program.exact({"a": Fraction(1), "b": Fraction(0)}) == 7
+
+
+def compiled(text):
+    return emit(text, parse(text), {}, {})
+
+
+ROW = {"a": Fraction(3), "b": Fraction(0), "c": Fraction(2)}
+
+
+def test_the_trace_has_what_every_instruction_leaves():
+    program = compiled("max(a, b) * c + max(a, b)")
+    trace = []
+    assert program.exact(ROW, trace) == 9
+    columns = {name: np.array([float(value)]) for name, value in ROW.items()}
+    assert program.trace(columns, 1)[:, 0].tolist() == [float(x) for x in trace]
+    assert len(trace) == len(program.code)
+
+
+def test_steps_show_inputs_then_the_parts_that_count():
+    program = compiled("a / b if b > 0 and c / b > 1 else (a + c) * 2")
+    assert program.steps(ROW) == (
+        ("a", 3),
+        ("c", 2),
+        ("b", 0),
+        ("a + c", 5),
+        ("(a + c) * 2", 10),
+        ("0 < b", False),
+        ("(0 < b) and (1 < (c / b))", False),
+        ("(a / b) if ((0 < b) and (1 < (c / b))) else ((a + c) * 2)", 10),
+    )
+
+
+def test_outcomes_are_counted_where_they_count():
+    program = compiled("1 if a > 1 and (b > 0 or c > 0) else (2 if c > 5 else 3)")
+    rows = np.array(list(np.ndindex(3, 2, 9)), float)
+    columns = {"a": rows[:, 0].copy(), "b": rows[:, 1].copy(), "c": rows[:, 2].copy()}
+    counted = {program.part(at): found for at, found in program.outcomes(columns, len(rows)).items()}
+    a, b, c = rows.T
+    either = (b > 0) | (c > 0)
+    first = (a > 1) & either
+    assert counted == {
+        "1 < a": (int((a > 1).sum()), int((a <= 1).sum())),
+        "0 < b": (int(((a > 1) & (b > 0)).sum()), int(((a > 1) & (b <= 0)).sum())),
+        "0 < c": (int(((a > 1) & (b <= 0) & (c > 0)).sum()), int(((a > 1) & (b <= 0) & (c <= 0)).sum())),
+        "(0 < b) or (0 < c)": (int(first.sum()), int(((a > 1) & ~either).sum())),
+        "(1 < a) and ((0 < b) or (0 < c))": (int(first.sum()), int((~first).sum())),
+        "5 < c": (int((~first & (c > 5)).sum()), int((~first & (c <= 5)).sum())),
+    }
+
+
+def test_equal_parts_are_computed_once():
+    program = compiled("(a + b) * (a + b) + abs(a + b)")
+    assert program.listing().count("add") == 2
+    assert program.listing().splitlines()[:5] == ["load a", "load b", "add", "store 0", "local 0"]
+    assert program.run({"a": np.ones(1), "b": np.ones(1)}, 1).tolist() == [6.0]
+
+
+def test_columns_may_be_seen_through_an_index():
+    program = compiled("a * b")
+    of_group = Source(np.array([10.0, 20.0]), index=np.array([1, 0, 1], np.int32), bounds=np.array([0.5, 0.25]))
+    columns = {"a": Source(np.array([1.0, 2.0, 3.0]), factor=0.0), "b": of_group}
+    assert program.run(columns, 3).tolist() == [20.0, 20.0, 60.0]
+    bounds = program.bounded(columns, 3).bounds
+    assert np.all((bounds >= [0.25, 1.0, 0.75]) & (bounds < np.array([0.25, 1.0, 0.75]) + 1e-12))
+    some = {name: source.at(np.array([2, 1])) for name, source in columns.items()}
+    assert program.run(some, 2).tolist() == [60.0, 20.0]
+    assert program.bounded(some, 2).bounds.tolist() == bounds[[2, 1]].tolist()
+    assert of_group.bound_column().tolist() == [0.25, 0.5, 0.25]
+    sized = Source(np.array([0.0, 5.0]), sizes=(np.array([2.0, -3.0]), np.array([1.0, 1.0])), factor=0.5, sure=True)
+    assert compiled("a").bounded({"a": sized}, 2).bounds.tolist() == sized.bound_column().tolist() == [0.0, 2.0]

@@ -123,6 +123,9 @@ FUNDS = Table(
 TABLES: Mapping[str, Table] = MappingProxyType({table.name: table for table in (POSITIONS, ACCOUNTS, MARKETS, FUNDS)})
 
 
+STATES = ("healthy", "restricted", "liquidatable", "bankrupt")
+
+
 class Stage(IntEnum):
     """When a name has its value; an expression may use names of its own stage and before."""
 
@@ -130,16 +133,18 @@ class Stage(IntEnum):
     VALUED = 1  # marked to market, tier found
     MARGINED = 2  # position margins known
     SUMMED = 3  # bucket sums known
+    DECIDED = 4  # states known
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A number that an expression may use, as a column of the expression's table."""
+    """A number that an expression may use, as a column of the expression's table; or a word, one of `words`."""
 
     name: str
     unit: str
     stage: Stage
     meaning: str
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +185,7 @@ _BUCKET = (
     Name("initial_margin", "money", Stage.SUMMED, "sum over the bucket's positions"),
     Name("maintenance_margin", "money", Stage.SUMMED, "sum over the bucket's positions"),
     Name("margin_ratio", "ratio", Stage.SUMMED, "maintenance_margin / equity; infinite where equity <= 0, margin due"),
+    Name("state", "word", Stage.DECIDED, "healthy, restricted, liquidatable or bankrupt", STATES),
 )  # fmt: skip
 
 _POSITION = (
@@ -197,7 +203,7 @@ _POSITION = (
     *(
         Name(f"bucket_{n.name}", n.unit, Stage.SUMMED, f"the bucket's {n.name}")
         for n in _BUCKET
-        if n.name != "wallet_balance"
+        if n.name != "wallet_balance" and n.stage <= Stage.SUMMED
     ),
 )
 
@@ -222,5 +228,3 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
         )
     }
 )
-
-STATES = ("healthy", "restricted", "liquidatable", "bankrupt")

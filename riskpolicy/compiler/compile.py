@@ -129,7 +129,7 @@ class _Compiler:
         made = []
         for i, step in enumerate(self.ruleset.liquidation.steps):
             path = ("liquidation", "steps", i, "when")
-            scope = scope_of("bucket", Stage.SUMMED)
+            scope = scope_of("bucket", Stage.DECIDED)
             when = None if step.when is None else self.expressions.program(step.when, scope, path, condition=True)
             step_id = f"liquidation.steps.{step.id}"
             made.append(Step(step_id, step.do, None if when is None else Rule(f"{step_id}.when", when)))

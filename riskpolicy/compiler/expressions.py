@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TypeAlias
 
 from riskpolicy.compiler.programs import emit
 from riskpolicy.errors import Finding
-from riskpolicy.expressions.check import faults
+from riskpolicy.expressions.check import Scope, faults
 from riskpolicy.expressions.syntax import ExpressionError, parse
 from riskpolicy.expressions.tree import Tree
-from riskpolicy.expressions.units import MONEY, UNITS, Unit, UnitCheck
+from riskpolicy.expressions.units import MONEY, UNITS, Unit, UnitCheck, Words
 from riskpolicy.kernel.opcodes import MAX_STACK
 from riskpolicy.kernel.program import Program
 from riskpolicy.ruleset.document import Document, Steps
@@ -20,16 +19,13 @@ from riskpolicy.vocabulary import CONSTANTS, FUNCTIONS, NAMES, ExpressionFunctio
 _CONSTANTS = {name: Decimal(repr(value)) for name, (value, _) in CONSTANTS.items()}
 
 
-#: The names of a place and their units; None fits every unit.
-Scope: TypeAlias = Mapping[str, Unit | None]
-
-
-def columns_of(table: str, stage: Stage) -> dict[str, Unit | None]:
+def columns_of(table: str, stage: Stage) -> dict[str, Unit | Words | None]:
     """Return the columns that an expression over `table` has at `stage`, with their units."""
-    return {n.name: UNITS[n.unit] for n in NAMES[table].values() if n.stage <= stage}
+    known = [n for n in NAMES[table].values() if n.stage <= stage]
+    return {n.name: Words(n.words) if n.words else UNITS[n.unit] for n in known}
 
 
-def scope_of(table: str, stage: Stage) -> dict[str, Unit | None]:
+def scope_of(table: str, stage: Stage) -> dict[str, Unit | Words | None]:
     """Return the names that an expression over `table` has at `stage`: its columns and the constants."""
     return {**columns_of(table, stage), **{name: UNITS[unit] for name, (_, unit) in CONSTANTS.items()}}
 
@@ -85,7 +81,8 @@ class ExpressionCompiler:
         if tree is None:
             return None
         try:
-            return emit(text, tree, let or {}, _CONSTANTS, self.plugged)
+            words = {name: known.words for name, known in scope.items() if isinstance(known, Words)}
+            return emit(text, tree, let or {}, _CONSTANTS, self.plugged, words)
         except ValueError:
             message = f"the expression needs a stack of more than {MAX_STACK}, or too many `let` names"
             self._fault(ExpressionError("expression_limit", message, 0, "name its parts with `let`"), path)

@@ -13,6 +13,7 @@ from riskpolicy.expressions.tree import (
     Compare,
     Conditional,
     Logic,
+    Member,
     Name,
     Negate,
     Not,
@@ -44,12 +45,13 @@ def emit(
     let: Mapping[str, Tree],
     constants: Mapping[str, Decimal],
     functions: Mapping[str, ExpressionFunction] | None = None,
+    words: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Program:
     """Return the program of a tree whose names are columns, `let` names (in order) or constants.
 
-    `functions` are those of plugins.
+    `functions` are those of plugins; a column of `words` holds the place of its word among these.
     """
-    return _Emitter(let, constants, functions or {}).program(source, tree)
+    return _Emitter(let, constants, functions or {}, words or {}).program(source, tree)
 
 
 class _Emitter:
@@ -58,7 +60,9 @@ class _Emitter:
         let: Mapping[str, Tree],
         constants: Mapping[str, Decimal],
         functions: Mapping[str, ExpressionFunction],
+        words: Mapping[str, tuple[str, ...]],
     ) -> None:
+        self.words = words
         self.let = let
         self.named = constants
         self.functions = functions
@@ -136,6 +140,8 @@ class _Emitter:
                 self.op("select")
             case Call():
                 self.call(tree)
+            case Member():
+                self.member(tree)
 
     def pair(self, left: Tree, right: Tree, op: str) -> None:
         self.emit(left)
@@ -152,6 +158,16 @@ class _Emitter:
                 self.slots.append(name)
             self.op("load", self.slots.index(name))
 
+    def member(self, tree: Member) -> None:
+        for count, word in enumerate(tree.words):
+            self.name(tree.name)
+            self.constant(Constant.of(Decimal(self.words[tree.name].index(word))))
+            self.op("eq")
+            if count:
+                self.op("or")
+        if tree.negated:
+            self.op("not")
+
     def call(self, tree: Call) -> None:
         if tree.function in self.functions:
             self.plugin_call(tree)
@@ -166,7 +182,8 @@ class _Emitter:
     def plugin_call(self, tree: Call) -> None:
         """Make the call before the code runs; no name of the language begins with `@`."""
         arguments = tuple(
-            emit(format_tree(argument), argument, self.let, self.named, self.functions) for argument in tree.arguments
+            emit(format_tree(argument), argument, self.let, self.named, self.functions, self.words)
+            for argument in tree.arguments
         )
         slot = f"@{len(self.calls)}"
         self.calls.append(PluginCall(slot, self.functions[tree.function], arguments))

@@ -9,7 +9,7 @@ import numpy as np
 
 from riskpolicy.compiler.expressions import ExpressionCompiler
 from riskpolicy.errors import Finding
-from riskpolicy.expressions.units import RATIO, Unit
+from riskpolicy.expressions.units import RATIO, Unit, Words
 from riskpolicy.kernel.program import Program
 from riskpolicy.numbers import fraction_text
 from riskpolicy.plan.plan import Tier, TierTables
@@ -78,7 +78,7 @@ class _Table:
         text = self.table.maintenance
         if text is None:
             return None
-        scope: dict[str, Unit | None] = {"max_leverage": RATIO} if "max_leverage" in self.table.columns else {}
+        scope: dict[str, Unit | Words | None] = {"max_leverage": RATIO} if "max_leverage" in self.table.columns else {}
         return self.expressions.program(text, scope, (*self.path, "maintenance"), unit=RATIO)
 
     def _rate(self, number: int, row: TierRow) -> Fraction | None:

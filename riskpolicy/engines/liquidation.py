@@ -95,12 +95,14 @@ class Liquidation:
 
         columns, count = self.columns, self.count
         if rows is not None:
-            columns, count = {name: self.columns[name].at(rows) for name in rule.program.inputs}, len(rows)
+            decided = {"state": Source(self.state.astype(np.float64))}
+            known = {n: decided[n] if n in decided else self.columns[n] for n in rule.program.inputs}
+            columns, count = {name: source.at(rows) for name, source in known.items()}, len(rows)
         holds, exact = decide(
             rule,
             columns,
             count,
-            lambda i: exact_bucket_row(self.bound, bucket(i)),
+            lambda i: exact_bucket_row(self.bound, bucket(i), None if rows is None else int(self.state[bucket(i)])),
             lambda i: self.bound.bucket_name(bucket(i)),
         )
         self.exact_states += exact

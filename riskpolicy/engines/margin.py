@@ -21,7 +21,7 @@ from riskpolicy.kernel import _kernel
 from riskpolicy.kernel.memory import empty
 from riskpolicy.kernel.opcodes import CODE
 from riskpolicy.kernel.program import UNIT, Program, Source
-from riskpolicy.vocabulary import NAMES
+from riskpolicy.vocabulary import NAMES, Stage
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int32]
@@ -228,7 +228,7 @@ class _Columns(Mapping[str, Source]):
 class BucketColumns(_Columns):
     """The columns that the rules of buckets read, with bounds."""
 
-    names = tuple(NAMES["bucket"])
+    names = tuple(n.name for n in NAMES["bucket"].values() if n.stage <= Stage.SUMMED)
 
     def _wallet_balance(self) -> Source:
         return Source(self.bound.buckets.wallet_balance)

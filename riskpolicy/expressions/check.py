@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from riskpolicy.errors import one_of, suggestion
 from riskpolicy.expressions.syntax import ExpressionError
@@ -12,6 +12,7 @@ from riskpolicy.expressions.tree import (
     Compare,
     Conditional,
     Logic,
+    Member,
     Name,
     Negate,
     Not,
@@ -19,13 +20,16 @@ from riskpolicy.expressions.tree import (
     children,
     is_condition,
 )
+from riskpolicy.expressions.units import Unit, Words
 from riskpolicy.vocabulary import FUNCTIONS, Function
 
+#: The names of a place and their units; None fits every unit.
+Scope = Mapping[str, Unit | Words | None]
 NUMBER, CONDITION = "a number", "a condition"
 
 
 def faults(
-    tree: Tree, names: Collection[str], *, condition: bool, functions: Mapping[str, Function] = FUNCTIONS
+    tree: Tree, names: Scope, *, condition: bool, functions: Mapping[str, Function] = FUNCTIONS
 ) -> list[ExpressionError]:
     """Return every fault of a tree that may use `names` and `functions` and must be a condition, or a number."""
     found = list(_faults(tree, names, functions))
@@ -36,18 +40,24 @@ def faults(
     return found
 
 
-def _faults(tree: Tree, names: Collection[str], functions: Mapping[str, Function]) -> Iterator[ExpressionError]:
+def _faults(tree: Tree, names: Scope, functions: Mapping[str, Function]) -> Iterator[ExpressionError]:
     yield from _own_faults(tree, names, functions)
     for child in children(tree):
         yield from _faults(child, names, functions)
 
 
-def _own_faults(tree: Tree, names: Collection[str], functions: Mapping[str, Function]) -> Iterator[ExpressionError]:
+def _own_faults(tree: Tree, names: Scope, functions: Mapping[str, Function]) -> Iterator[ExpressionError]:
     match tree:
+        case Name() | Member() if tree.name not in names:
+            hint = suggestion(tree.name, names) or f"known here: {one_of(sorted(names), 40)}"
+            yield ExpressionError("unknown_name", f"unknown name `{tree.name}`", tree.at, hint)
         case Name():
-            if tree.name not in names:
-                hint = suggestion(tree.name, names) or f"known here: {one_of(sorted(names), 40)}"
-                yield ExpressionError("unknown_name", f"unknown name `{tree.name}`", tree.at, hint)
+            known = names[tree.name]
+            if isinstance(known, Words):
+                hint = f"ask `{tree.name} in ({', '.join(known.words[-2:])})`"
+                yield ExpressionError("expression_type", f"`{tree.name}` is a word, not a number", tree.at, hint)
+        case Member():
+            yield from _word_faults(tree, names[tree.name])
         case Negate():
             yield from _due(tree.operand, condition=False)
         case Not():
@@ -63,6 +73,17 @@ def _own_faults(tree: Tree, names: Collection[str], functions: Mapping[str, Func
             yield from _due(tree.other, condition=is_condition(tree.then))
         case Call():
             yield from _call_faults(tree, functions)
+
+
+def _word_faults(tree: Member, known: Unit | Words | None) -> Iterator[ExpressionError]:
+    if not isinstance(known, Words):
+        hint = f"compare it with a number, as in `{tree.name} > 0`"
+        yield ExpressionError("expression_type", f"`{tree.name}` is a number, not a word", tree.at, hint)
+        return
+    for word in tree.words:
+        if word not in known.words:
+            hint = suggestion(word, known.words) or f"words of `{tree.name}`: {one_of(known.words)}"
+            yield ExpressionError("unknown_name", f"`{tree.name}` is never `{word}`", tree.at, hint)
 
 
 def _call_faults(tree: Call, functions: Mapping[str, Function]) -> Iterator[ExpressionError]:

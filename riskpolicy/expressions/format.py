@@ -8,6 +8,7 @@ from riskpolicy.expressions.tree import (
     Compare,
     Conditional,
     Logic,
+    Member,
     Name,
     Negate,
     Not,
@@ -37,6 +38,8 @@ def format_tree(tree: Tree) -> str:
             return f"{then} if {condition} else {_part(tree.other, _CONDITIONAL)}"
         case Compare():
             return f"{_part(tree.left, _SUM)} {tree.op} {_part(tree.right, _SUM)}"
+        case Member():
+            return f"{tree.name} {'not ' if tree.negated else ''}in ({', '.join(tree.words)})"
         case Binary() | Logic():
             # Operators of one strength group to the left, so only a right part of that strength needs brackets.
             level = _level(tree)
@@ -56,7 +59,7 @@ def _level(tree: Tree) -> int:
             return _OR if tree.op == "or" else _AND
         case Not():
             return _NOT
-        case Compare():
+        case Compare() | Member():
             return _COMPARE
         case Binary():
             return _SUM if tree.op in "+-" else _PRODUCT

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from simpleeval import SimpleEval
 
 from riskpolicy.expressions.syntax import parse
+from riskpolicy.expressions.tree import Member, walk
 from riskpolicy.numbers import exact
 
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
@@ -21,7 +22,14 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Not: operator.not_,
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
     ast.Eq: operator.eq, ast.NotEq: operator.ne,
+    ast.In: lambda word, words: _has(words, word), ast.NotIn: lambda word, words: not _has(words, word),
 }  # fmt: skip
+
+
+def _has(words: str | tuple[str, ...], word: str) -> bool:
+    return word in ((words,) if isinstance(words, str) else words)
+
+
 N = TypeVar("N", float, Fraction)
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "abs": abs}
@@ -35,23 +43,27 @@ class _Evaluator(SimpleEval):  # type: ignore[misc]
         self.number = number
         self.text = text
         self.nodes[ast.Constant] = self._constant
+        self.nodes[ast.Tuple] = lambda node: tuple(self._eval(word) for word in node.elts)
 
     def _constant(self, node: ast.Constant) -> Any:
         return self.number(self.text[node.col_offset : node.end_col_offset])
 
 
-def value(text: str, row: Mapping[str, float]) -> float | bool:
+def value(text: str, row: Mapping[str, float | str]) -> float | bool:
     """Return the expression's value over floats. Raises ZeroDivisionError where a taken branch divides by zero."""
     return _run(text, row, float)
 
 
-def decision(text: str, row: Mapping[str, float]) -> Fraction | bool:
+def decision(text: str, row: Mapping[str, float | str]) -> Fraction | bool:
     """Return the expression's value over exact fractions, each float meaning its shortest decimal."""
-    return _run(text, {name: exact(number) for name, number in row.items()}, Fraction)
+    exactly = {name: x if isinstance(x, str) else exact(x) for name, x in row.items()}
+    return _run(text, exactly, Fraction)
 
 
 def _run(text: str, row: Mapping[str, Any], number: Callable[[str], N]) -> N | bool:
-    parse(text)
+    # A word of `in` means itself; a single one stands in brackets of its own.
+    members = [node for node in walk(parse(text)) if isinstance(node, Member)]
+    words = {word: word for node in members for word in node.words}
     flat = " ".join(text.split())
-    result: N | bool = _Evaluator(row, number, flat).eval(flat)
+    result: N | bool = _Evaluator({**row, **words}, number, flat).eval(flat)
     return result

@@ -13,6 +13,7 @@ from riskpolicy.expressions.tree import (
     Comparison,
     Conditional,
     Logic,
+    Member,
     Name,
     Negate,
     Not,
@@ -159,9 +160,20 @@ class _Reader:
         if len(node.ops) > 1:
             raise ExpressionError("expression_form", "a chain of comparisons", at, "join two with `and`")
         op = type(node.ops[0])
+        if op in (ast.In, ast.NotIn):
+            return self.membership(node, at)
         if op not in _COMPARISON:
-            raise ExpressionError("expression_form", "`is` and `in` are not in the language", at)
+            raise ExpressionError("expression_form", "`is` is not in the language", at, "write `==`")
         return Compare(_COMPARISON[op], self.tree(node.left), self.tree(node.comparators[0]), at)
+
+    def membership(self, node: ast.Compare, at: int) -> Tree:
+        inside = node.comparators[0]
+        words = inside.elts if isinstance(inside, ast.Tuple) else [inside]
+        if not (isinstance(node.left, ast.Name) and words and all(isinstance(word, ast.Name) for word in words)):
+            hint = "as in `state in (bankrupt, liquidatable)`"
+            raise ExpressionError("expression_form", "`in` takes a name and plain words in brackets", at, hint)
+        named = tuple(word.id for word in words if isinstance(word, ast.Name))
+        return Member(node.left.id, named, isinstance(node.ops[0], ast.NotIn), at)
 
     def call(self, node: ast.Call, at: int) -> Tree:
         if not isinstance(node.func, ast.Name):

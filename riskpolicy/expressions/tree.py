@@ -74,6 +74,16 @@ class Logic:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """Whether a name has one of the given words (or none of them), which is a condition."""
+
+    name: str
+    words: tuple[str, ...]
+    negated: bool
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Conditional:
     """`then if condition else other`."""
 
@@ -92,7 +102,7 @@ class Call:
     at: int
 
 
-Tree: TypeAlias = Number | Name | Negate | Not | Binary | Compare | Logic | Conditional | Call
+Tree: TypeAlias = Number | Name | Negate | Not | Binary | Compare | Logic | Member | Conditional | Call
 
 
 def children(tree: Tree) -> tuple[Tree, ...]:
@@ -121,4 +131,4 @@ def is_condition(tree: Tree) -> bool:
     """Return whether the node is a condition rather than a number. A conditional is what its branches are."""
     if isinstance(tree, Conditional):
         return is_condition(tree.then)
-    return isinstance(tree, Compare | Logic | Not)
+    return isinstance(tree, Compare | Logic | Member | Not)

@@ -66,11 +66,18 @@ UNITS: Mapping[str, Unit] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """In place of a unit: the name has one of these words, and `in` is all that can be asked of it."""
+
+    words: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class UnitCheck:
     """The unit of a tree and every way in which its units do not fit. Types must have been checked before."""
 
-    names: Mapping[str, Unit | None]
+    names: Mapping[str, Unit | Words | None]
     functions: Mapping[str, ExpressionFunction] = field(default_factory=dict)
     faults: list[ExpressionError] = field(default_factory=list)
 
@@ -80,7 +87,8 @@ class UnitCheck:
             case Number():
                 return None if tree.value == 0 else RATIO
             case Name():
-                return self.names.get(tree.name, RATIO)
+                unit = self.names.get(tree.name, RATIO)
+                return None if isinstance(unit, Words) else unit
             case Negate():
                 return self.unit(tree.operand)
             case Not():

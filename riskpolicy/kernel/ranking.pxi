@@ -133,6 +133,45 @@ cdef Py_ssize_t _insertion(uint64_t* words, Py_ssize_t n, Py_ssize_t most) noexc
     return most
 
 
+cdef enum:
+    _CROWD = 4096  # fewer words are not looked through for one that most of them have
+    _SAMPLE = 64
+
+
+cdef bint _crowded(const uint64_t* words, Py_ssize_t n, int row_bits) noexcept nogil:
+    """Whether most words of a sample have the key of the one in the middle."""
+    cdef Py_ssize_t k, same = 0
+    for k in range(_SAMPLE):
+        same += words[k * (n // _SAMPLE)] >> row_bits == words[n >> 1] >> row_bits
+    return 2 * same > _SAMPLE
+
+
+cdef uint64_t* _around(uint64_t* words, uint64_t* other, Py_ssize_t n, int row_bits, uint64_t key) noexcept nogil:
+    """Sort words of which many have `key`: these stand by row already, so that only the others are sorted."""
+    cdef Py_ssize_t i, low = 0, same = 0, first, middle, last
+    cdef uint64_t word, k
+    for i in range(n):
+        k = words[i] >> row_bits
+        low += k < key
+        same += k == key
+    first = 0
+    middle = low
+    last = low + same
+    for i in range(n):
+        word = words[i]
+        k = word >> row_bits
+        other[first if k < key else middle if k == key else last] = word
+        first += k < key
+        middle += k == key
+        last += k > key
+    if _sorted(other, words, low, row_bits) != other:
+        memcpy(other, words, low * sizeof(uint64_t))
+    last = low + same
+    if _sorted(other + last, words + last, n - last, row_bits) != other + last:
+        memcpy(other + last, words + last, (n - last) * sizeof(uint64_t))
+    return other
+
+
 cdef uint64_t* _sorted(uint64_t* words, uint64_t* other, Py_ssize_t n, int row_bits) noexcept nogil:
     """Sort the words of a segment; return which of the two arrays holds them."""
     cdef int coarse = max(row_bits, 64 - 33)
@@ -140,6 +179,8 @@ cdef uint64_t* _sorted(uint64_t* words, uint64_t* other, Py_ssize_t n, int row_b
     if n < 48:
         _insertion(words, n, n * n)
         return words
+    if n >= _CROWD and _crowded(words, n, row_bits):
+        return _around(words, other, n, row_bits, words[n >> 1] >> row_bits)
     # The upper bits by radix; the others seldom matter, and if they do, by radix from the lowest on.
     made = _radix(words, other, n, coarse, 64)
     if _insertion(made, n, 4 * n) < 0:
@@ -150,20 +191,21 @@ cdef uint64_t* _sorted(uint64_t* words, uint64_t* other, Py_ssize_t n, int row_b
     return made
 
 
-cdef void _by_rest(uint64_t* words, uint64_t* other, Py_ssize_t n, int row_bits, const double* score) noexcept nogil:
-    """Order words of equal keys by the part of the score that found no room beside the row."""
+cdef bint _by_rest(uint64_t* words, uint64_t* other, Py_ssize_t n, int row_bits, const double* score) noexcept nogil:
+    """Order words of equal keys by the part of the score that found no room beside the row; say whether any differs."""
     cdef uint64_t key = words[0] >> row_bits, rows = (<uint64_t>1 << row_bits) - 1
     cdef Py_ssize_t k
     cdef bint same = True
     for k in range(1, n):
         same = same and score[words[k] & rows] == score[words[0] & rows]
     if same:
-        return
+        return False
     for k in range(n):
         words[k] = ((_descending(score[words[k] & rows]) & rows) << row_bits) | (words[k] & rows)
     _radix_in_place(words, other, n, row_bits, 2 * row_bits)
     for k in range(n):
         words[k] = (key << row_bits) | (words[k] & rows)
+    return True
 
 
 cdef void _doubts(
@@ -257,6 +299,21 @@ def rank_segments(
     return _taken(&found)
 
 
+cdef bint _equal(
+    const uint64_t* words, Py_ssize_t n, int row_bits, const double* score, const float* bound
+) noexcept nogil:
+    """Whether all words have one score for certain, as positions without profit do."""
+    cdef uint64_t rows = (<uint64_t>1 << row_bits) - 1
+    cdef double common = score[words[0] & rows]
+    cdef Py_ssize_t k
+    if words[0] >> row_bits != words[n - 1] >> row_bits:
+        return False
+    for k in range(n):
+        if (score[words[k] & rows] != common) | (bound[words[k] & rows] != 0.0):
+            return False
+    return True
+
+
 cdef void _chain(
     uint64_t* words, uint64_t* other, Py_ssize_t n, Py_ssize_t place, int row_bits, uint64_t near, const double* score,
     const float* bound, bint ties, Py_ssize_t first, int32_t* order, int32_t* rank, Found* found,
@@ -264,12 +321,13 @@ cdef void _chain(
     """Settle words each near the one before it: order those of equal key, and find what stays in doubt."""
     cdef uint64_t rows = (<uint64_t>1 << row_bits) - 1
     cdef Py_ssize_t i = 0, j, k
+    if not ties and _equal(words, n, row_bits, score, bound):
+        return
     while i < n:
         j = i + 1
         while j < n and words[j] >> row_bits == words[i] >> row_bits:
             j += 1
-        if j - i > 1:
-            _by_rest(words + i, other, j - i, row_bits, score)
+        if j - i > 1 and _by_rest(words + i, other, j - i, row_bits, score):
             for k in range(i, j):
                 order[first + place + k] = <int32_t>(words[k] & rows)
                 rank[words[k] & rows] = <int32_t>(place + k + 1)

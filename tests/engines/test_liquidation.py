@@ -75,3 +75,22 @@ def test_a_bucket_for_which_no_step_is_open_says_so():
     assert (row["state"], row["rules"]) == ("liquidatable", ["liquidation.trigger", "liquidation.accounts"])
     (reason,) = policy.explain(evaluation, "a")
     assert "no liquidation step is open at this mark" in [r.statement for r in reason.children]
+
+
+def test_a_step_may_ask_for_the_state():
+    ruleset = venue.base()
+    ruleset["liquidation"]["steps"] = [
+        {"id": "book", "do": "immediate_or_cancel", "price": "bankruptcy_price"},
+        {"id": "fund", "do": "takeover", "by": "main", "price": "mark_price", "when": "state in (bankrupt)"},
+    ]
+    snapshot = venue.cross([(a, "BTCUSDT", 1, 50000) for a in "ab"], {"a": 150, "b": -1}, {"BTCUSDT": 50000})
+    rules = [row["rules"][-1] for row in venue.evaluate(ruleset, snapshot).buckets.rows()]
+    assert rules == ["liquidation.steps.book", "liquidation.steps.fund"]
+
+
+def test_a_trigger_can_not_ask_for_the_state_that_it_decides():
+    ruleset = venue.base()
+    ruleset["liquidation"]["trigger"] = "state in (bankrupt)"
+    with pytest.raises(rp.RulesetError) as error:
+        venue.evaluate(ruleset, venue.cross([], {}, {}))
+    assert [f.code for f in error.value.findings] == ["unknown_name"]

@@ -36,6 +36,7 @@ def test_formatting_keeps_the_tree(text):
         ("(a if b<c else a)+1", "(a if b < c else a) + 1"),
         ("a if b<c else (a if c<b else b)", "a if b < c else a if c < b else b"),
         ("(a if b<c else a) if c<b else b", "(a if b < c else a) if c < b else b"),
+        ("not s in(x,y ) and t not in z", "not s in (x, y) and t not in (z)"),
         ("max( a,b )", "max(a, b)"),
         ("(a<b) and ((b<c) or (c<a))", "a < b and (b < c or c < a)"),
     ],

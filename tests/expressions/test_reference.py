@@ -176,3 +176,14 @@ def test_a_folded_constant_is_a_float_to_one_interpreter_and_exact_to_the_other(
     assert folded.run({}, 1).tolist() == [0.0]
     assert folded.exact({}) == 1
     assert folded.bounded({}, 1).bounds[0] >= 1
+
+
+@pytest.mark.parametrize("text", ["s in (up, down)", "s not in (down, flat)", "s in up and a < 2", "not s in (flat,)"])
+def test_words_are_compared_as_words(text):
+    words = ("up", "down", "flat")
+    made = emit(text, parse(text), {}, {}, words={"s": words})
+    for code, word in enumerate(words):
+        held = bool(made.run({"a": Source(np.array([1.0])), "s": Source(np.array([float(code)]))}, 1)[0])
+        exactly = made.exact({"a": Fraction(1), "s": Fraction(code)})
+        row = {"a": 1.0, "s": word}
+        assert held == bool(exactly) == reference.value(text, row) == reference.decision(text, row)

@@ -5,6 +5,7 @@ import pytest
 from riskpolicy.expressions.check import faults
 from riskpolicy.expressions.syntax import ExpressionError, parse
 from riskpolicy.expressions.tree import Binary, Name, Number, walk
+from riskpolicy.expressions.units import Words
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,9 @@ def test_a_tree_keeps_decimals_and_places():
     assert [n.at for n in walk(tree) if isinstance(n, Name)] == [1]
 
 
+SCOPE = {"a": None, "b": None, "s": Words(("up", "down"))}
+
+
 @pytest.mark.parametrize(
     ("text", "condition", "codes"),
     [
@@ -82,7 +86,15 @@ def test_a_tree_keeps_decimals_and_places():
         ("foo(a) + c", False, ["unknown_function", "unknown_name"]),
         ("__import__(a)", False, ["unknown_function"]),
         ("__class__", False, ["unknown_name"]),
+        ("s in (up, down)", True, []),
+        ("s in up or a < b", True, []),
+        ("s not in (up,)", True, []),
+        ("s in (up, dwn)", True, ["unknown_name"]),
+        ("t in (up,)", True, ["unknown_name"]),
+        ("a in (up,)", True, ["expression_type"]),
+        ("s < a", True, ["expression_type"]),
+        ("s in (up,)", False, ["expression_type"]),
     ],
 )
 def test_types_and_names(text, condition, codes):
-    assert [f.code for f in faults(parse(text), ["a", "b"], condition=condition)] == codes
+    assert [f.code for f in faults(parse(text), SCOPE, condition=condition)] == codes

@@ -31,6 +31,8 @@ def cases():
         "neighbouring floats, ascending": close,
         "neighbouring floats, shuffled": rng.permutation(close),
         "equal in the upper bits": rng.permutation(1 + np.arange(n) * 2.0**-40),
+        "crowded": np.where(rng.random(9000) < 0.6, 0.0, rng.normal(size=9000)),
+        "crowded twice": rng.choice([0.0, 5.0, 5.0, 5.0, 7.0], 20000) * np.where(rng.random(20000) < 0.1, 1.5, 1.0),
         "few values": rng.choice([-1.5, 0.0, 2.0**-300, 0.1, 0.1 + 2.0**-56, 7.0, 1e300], n),
         "one": np.array([3.0]),
         "few": rng.normal(size=47),

@@ -6,6 +6,7 @@ Every number is computed when it is first asked for: a decision needs few of the
 from __future__ import annotations
 
 import math
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from functools import cached_property
@@ -174,9 +175,10 @@ _IN_BUCKET: dict[str, Callable[[ExactPosition, ExactBucket], Number]] = {
 }
 
 
-def exact_bucket_row(bound: Bound, bucket: int) -> Mapping[str, Number]:
-    """Return a bucket as the row that the programs of bucket rules read."""
-    return ExactBucket(bound, bucket).row()
+def exact_bucket_row(bound: Bound, bucket: int, state: int | None = None) -> Mapping[str, Number]:
+    """Return a bucket as the row that the programs of bucket rules read; its state is known once it is decided."""
+    row = ExactBucket(bound, bucket).row()
+    return row if state is None else ChainMap({"state": Fraction(state)}, row)  # type: ignore[arg-type]
 
 
 def exact_position_row(bound: Bound, i: int) -> Mapping[str, Number]:

@@ -22,7 +22,7 @@ from riskpolicy.vocabulary import CONSTANTS, FUNCTIONS, NAMES, STATES, TABLES, C
 SCALARS: tuple[tuple[Any, str], ...] = (
     (written.Expression, "expression"), (written.Id, "id"), (written.Text, "text"), (written.Instant, "instant"),
     (written.Positive, "number above zero"), (written.Number, "number"), (written.Rate, "rate"),
-    (Order, "order key"), (int, "whole number"), (Decimal, "number"), (str, "text"),
+    (Order, "order key"), (bool, "true or false"), (int, "whole number"), (Decimal, "number"), (str, "text"),
 )  # fmt: skip
 
 
@@ -118,6 +118,8 @@ def _default(required: bool, default: Any) -> str:
         return "required"
     if default is None or default in ((), {}):
         return "none"
+    if isinstance(default, bool):
+        return "`true`" if default else "`false`"
     return f"`[{', '.join(default)}]`" if isinstance(default, tuple) else f"`{default}`"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -62,6 +63,16 @@ def decimal_text(value: int | float | Decimal) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
+
+
+def sqrt(value: Fraction) -> Fraction:
+    """Return the root of a fraction: exact for a perfect square, else rounded down to some 200 significant digits."""
+    top, bottom = math.isqrt(value.numerator), math.isqrt(value.denominator)
+    if top * top == value.numerator and bottom * bottom == value.denominator:
+        return Fraction(top, bottom)
+    bits = max(0, 700 - value.numerator.bit_length() + value.denominator.bit_length())
+    bits += bits % 2
+    return Fraction(math.isqrt((value.numerator << bits) // value.denominator), 1 << (bits // 2))
 
 
 def fraction_text(value: Fraction, digits: int = 12) -> str:

@@ -80,6 +80,7 @@ POSITIONS = Table(
         ),
         _number("isolated_margin", "money", "the isolated position's own margin, part of no balance"),
         _number("leverage", "ratio", "as selected; absent means the tier's maximum", Sign.POSITIVE),
+        _number("accrued_funding", "money", "funding not yet settled; above zero is due to the holder, part of equity"),
     ),
 )  # fmt: skip
 
@@ -109,6 +110,43 @@ MARKETS = Table(
     ),
 )  # fmt: skip
 
+COLLATERAL = Table(
+    "collateral",
+    ("account", "asset"),
+    (
+        _id("account", "who owns it"),
+        _id("asset", "an asset that the ruleset gives a weight"),
+        _number("amount", "asset", "how much of it stands behind cross positions", Sign.NONNEGATIVE, required=True),
+    ),
+)  # fmt: skip
+
+ASSETS = Table(
+    "assets",
+    ("asset",),
+    (
+        _id("asset", "an asset or currency"),
+        _number(
+            "price", "price", "of one unit, in the ruleset's collateral currency", Sign.POSITIVE, required=True
+        ),
+    ),
+)  # fmt: skip
+
+ORDERS = Table(
+    "orders",
+    (),
+    (
+        _id("account", "whose order it is"),
+        _id("instrument", "a symbol or alias of the ruleset"),
+        Column("side", Kind.CHOICE, "", "buy or sell", required=True, choices=("buy", "sell")),
+        _number("remaining", "contracts", "what is still open of it", Sign.NONNEGATIVE, required=True),
+        _number("price", "price", "its limit; absent for a market order", Sign.POSITIVE),
+        Column(
+            "reduce_only", Kind.CHOICE, "", "true where it can only reduce the position",
+            choices=("false", "true"), default="false",
+        ),
+    ),
+)  # fmt: skip
+
 FUNDS = Table(
     "funds",
     ("fund",),
@@ -120,7 +158,9 @@ FUNDS = Table(
 )
 
 #: The tables of a snapshot, by name. A snapshot may also say `as_of` and `complete`.
-TABLES: Mapping[str, Table] = MappingProxyType({table.name: table for table in (POSITIONS, ACCOUNTS, MARKETS, FUNDS)})
+TABLES: Mapping[str, Table] = MappingProxyType(
+    {table.name: table for table in (POSITIONS, ACCOUNTS, COLLATERAL, ASSETS, ORDERS, MARKETS, FUNDS)}
+)
 
 
 STATES = ("healthy", "restricted", "liquidatable", "bankrupt")
@@ -181,7 +221,9 @@ _BUCKET = (
     Name("wallet_balance", "money", Stage.INPUT, "cross balance, or the isolated margin"),
     Name("unrealized_pnl", "money", Stage.VALUED, "sum over the bucket's positions"),
     Name("notional", "money", Stage.VALUED, "sum of the positions' values at the mark, unsigned"),
-    Name("equity", "money", Stage.VALUED, "wallet_balance + unrealized_pnl"),
+    Name("accrued_funding", "money", Stage.VALUED, "sum over the bucket's positions of funding not yet settled"),
+    Name("equity", "money", Stage.VALUED, "wallet_balance + unrealized_pnl + accrued_funding"),
+    Name("initial_equity", "money", Stage.VALUED, "equity with collateral at its initial weights"),
     Name("initial_margin", "money", Stage.SUMMED, "sum over the bucket's positions"),
     Name("maintenance_margin", "money", Stage.SUMMED, "sum over the bucket's positions"),
     Name("margin_ratio", "ratio", Stage.SUMMED, "maintenance_margin / equity; infinite where equity <= 0, margin due"),
@@ -197,11 +239,13 @@ _POSITION = (
     Name("notional", "money", Stage.VALUED, "value at the mark price, unsigned"),
     Name("unrealized_pnl", "money", Stage.VALUED, "profit at the mark price; a loss is below zero"),
     Name("max_leverage", "ratio", Stage.VALUED, "the tier's"),
+    Name("initial_rate", "ratio", Stage.VALUED, "the tier's or curve's; 1 / max_leverage where only that is given"),
+    Name("maintenance_rate", "ratio", Stage.VALUED, "the tier's or curve's"),
     Name("leverage", "ratio", Stage.VALUED, "as selected, or the tier's maximum"),
     Name("initial_margin", "money", Stage.MARGINED, "by the rule margin.initial"),
     Name("maintenance_margin", "money", Stage.VALUED, "by the position's tier"),
     *(
-        Name(f"bucket_{n.name}", n.unit, Stage.SUMMED, f"the bucket's {n.name}")
+        Name(f"bucket_{n.name}", n.unit, Stage.SUMMED, f"the bucket's {n.name}", n.words)
         for n in _BUCKET
         if n.name != "wallet_balance" and n.stage <= Stage.SUMMED
     ),

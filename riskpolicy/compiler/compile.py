@@ -14,7 +14,20 @@ from riskpolicy.compiler.trigger import AMOUNTS, NotASumError, compile_trigger
 from riskpolicy.errors import RulesetError, one_of, suggestion
 from riskpolicy.expressions.tree import Tree
 from riskpolicy.expressions.units import MONEY, UnitCheck
-from riskpolicy.plan.plan import Deleveraging, Fund, Instruments, Layer, OrderKey, Plan, Rule, Step, Trigger
+from riskpolicy.plan.plan import (
+    Collateral,
+    Deleveraging,
+    Fund,
+    Instruments,
+    Layer,
+    OrderKey,
+    Plan,
+    Requirements,
+    Rule,
+    Step,
+    Trigger,
+    Weights,
+)
 from riskpolicy.ruleset.document import Steps
 from riskpolicy.ruleset.loader import LoadedRuleset
 from riskpolicy.ruleset.ruleset import Ruleset
@@ -70,6 +83,8 @@ class _Compiler:
             instruments=self.instruments(currencies),
             tiers=tiers,
             modes=frozenset(ruleset.margin.modes),
+            requirements=self.requirements(),
+            collateral=self.collateral(currencies),
             initial=initial,
             trigger=trigger,
             restricted=restricted,
@@ -87,6 +102,7 @@ class _Compiler:
         number = {symbol: i for i, (symbol, _) in enumerate(groups)}
         for symbol, group in groups:
             number.update((alias, number[symbol]) for alias in group.aliases.get(symbol, ()))
+        netting: dict[str, int] = {}
         sizes = tuple(Fraction(group.contract_size) for _, group in groups)
         return Instruments(
             symbols=tuple(symbol for symbol, _ in groups),
@@ -95,7 +111,30 @@ class _Compiler:
             contract_size=np.array([float(size) for size in sizes], np.float64),
             contract_size_exact=sizes,
             table=np.array([tables.index(group.tiers) for _, group in groups], np.int32),
+            inverse=tuple(group.payoff == "inverse" for _, group in groups),
+            netting=np.array(
+                [netting.setdefault(group.netting or f" {symbol}", len(netting)) for symbol, group in groups], np.int32
+            ),
+            lot=tuple(None if group.lot is None else Fraction(group.lot) for _, group in groups),
+            tick=tuple(None if group.tick is None else Fraction(group.tick) for _, group in groups),
         )
+
+    def requirements(self) -> Requirements:
+        margin = self.ruleset.margin
+        return Requirements(
+            netting=margin.netting == "larger_side",
+            rounded_up=margin.rounding == "up",
+            orders=margin.orders == "larger_side",
+            bankruptcy=margin.bankruptcy,
+            quantum=tuple(Fraction(currency.quantum) for currency in self.ruleset.currencies.values()),
+        )
+
+    def collateral(self, currencies: tuple[str, ...]) -> Collateral | None:
+        written = self.ruleset.margin.collateral
+        if written is None:
+            return None
+        weights = {a: Weights(Fraction(w.initial), Fraction(w.maintenance)) for a, w in written.assets.items()}
+        return Collateral(currencies.index(written.currency), written.pooled, weights)
 
     def initial(self) -> Rule | None:
         text, scope = self.ruleset.margin.initial, scope_of("position", Stage.VALUED)

@@ -9,18 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from riskpolicy.engines.core.bound import CROSS, Bound, bind
+from riskpolicy.engines.core.bind import bind
+from riskpolicy.engines.core.bound import CROSS, Bound
+from riskpolicy.engines.core.margins import BucketColumns, Margins, PositionColumns
 from riskpolicy.engines.core.tables import ResultTable, Value, count, money, number, rules, text
 from riskpolicy.engines.deleveraging import Queue, head_positions, rank_positions
 from riskpolicy.engines.liquidation import Liquidation
-from riskpolicy.engines.margin import (
-    BucketColumns,
-    Margins,
-    PositionColumns,
-    bankruptcy_prices,
-    compute_margins,
-    liquidation_prices,
-)
+from riskpolicy.engines.margin import bankruptcy_prices, compute_margins, liquidation_prices
 from riskpolicy.engines.waterfall import Draws, plan_draws
 from riskpolicy.errors import Finding, QueryError, one_of, suggestion
 from riskpolicy.plan.plan import Plan

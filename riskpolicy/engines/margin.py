@@ -1,334 +1,181 @@
-"""Margins: positions valued, tiers found, requirements summed per bucket, and the prices at the boundary.
-
-Every column comes with a bound of its distance from the exact value, so that decisions know when to ask again.
-"""
+"""Margins: what positions and buckets must have behind them, and the prices at the boundary."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
+from fractions import Fraction
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from riskpolicy.engines.core.bound import Bound
-from riskpolicy.engines.core.exact import exact_notional, tier_number
-from riskpolicy.engines.core.parallel import in_ranges
-from riskpolicy.engines.core.programs import run_rule, undefined_rows
+from riskpolicy.engines.core.bound import CROSS, Bound, sums_of
+from riskpolicy.engines.core.exact import ExactPosition, OpenSize, holding, open_sizes
+from riskpolicy.engines.core.margins import BucketColumns, MarginPass, Margins, PositionColumns
+from riskpolicy.engines.core.programs import undefined_rows
+from riskpolicy.engines.core.supposed import with_positions
 from riskpolicy.kernel import _kernel
-from riskpolicy.kernel.memory import empty
-from riskpolicy.kernel.opcodes import CODE
-from riskpolicy.kernel.program import UNIT, Program, Source
-from riskpolicy.vocabulary import NAMES, Stage
+from riskpolicy.kernel.program import UNIT
 
 Floats: TypeAlias = npt.NDArray[np.float64]
-Ints: TypeAlias = npt.NDArray[np.int32]
-
-#: A factor for the roundings of the bounds themselves.
-SLACK = 1.0 + 2.0**-48
-#: Positions that are worked on at a time: few enough to stay in cache from one step to the next.
-CHUNK = 1024
-
-#: A program that hands on one column.
-_GIVEN = Program("given", ((CODE["load"], 0),), (), ("given",), is_condition=False)
-
-
-@dataclass(frozen=True)
-class Margins:
-    """Per position and per bucket, in canonical order; money in the settlement currency.
-
-    The `_doubt` columns bound how far a bucket's sums are from the exact ones. `exact_tiers` counts the tiers that
-    exact arithmetic found. `entry_notional` is empty where no rule reads it.
-    """
-
-    notional: Floats
-    entry_notional: Floats
-    unrealized_pnl: Floats
-    tier: Ints
-    initial_margin: Floats
-    maintenance_margin: Floats
-    bucket_notional: Floats
-    bucket_pnl: Floats
-    bucket_initial: Floats
-    bucket_maintenance: Floats
-    equity: Floats
-    pnl_doubt: Floats
-    maintenance_doubt: Floats
-    equity_doubt: Floats
-    exact_tiers: int
-
-    @cached_property
-    def margin_ratio(self) -> Floats:
-        """maintenance / equity; infinite where equity <= 0 and margin is due, 0 where none is due."""
-        safe = np.where(self.equity > 0, self.equity, 1.0)
-        ratio = np.where(self.equity > 0, self.bucket_maintenance / safe, np.inf)
-        return np.where(self.bucket_maintenance == 0, 0.0, ratio)
+Longs: TypeAlias = npt.NDArray[np.int64]
 
 
 def compute_margins(bound: Bound, threads: int = 1) -> Margins:
     """Value every position and sum per bucket.
 
-    notional = |quantity| x contract_size x mark; maintenance = notional x rate - deduction of its tier;
-    initial by the rule margin.initial; equity = wallet balance + unrealized profit. SnapshotError where the rule has
-    no finite value.
+    notional = |quantity| x contract_size x mark, of an inverse / mark; maintenance by the tier or curve of the key;
+    initial by the rule margin.initial; equity = wallet balance + unrealized profit + accrued funding. SnapshotError
+    where a rule has no finite value.
     """
-    return _Pass(bound, threads).margins()
+    raw = MarginPass(bound, threads).margins()
+    return _Adjusting(bound, raw, threads).margins() if _needs_adjusting(bound) else raw
 
 
-class _Pass:
-    """One pass of the kernel over chunks of whole accounts."""
+def _needs_adjusting(bound: Bound) -> bool:
+    """Return whether requirements or equity are more than the sums of the positions' own."""
+    rules, plan = bound.plan.requirements, bound.plan
+    formulas = any(table.formula for table in plan.tiers.tables)
+    more = bound.positions.accrued_funding is not None or (bound.orders is not None and rules.orders)
+    return bool(formulas or more or rules.netting or rules.rounded_up or plan.collateral is not None)
 
-    def __init__(self, bound: Bound, threads: int) -> None:
+
+class _Adjusting:
+    """Requirements and equity where they are more than the sums of the positions' own.
+
+    Position by position: formulas, rounding. Bucket by bucket: conversion, netting, funding, orders.
+    """
+
+    def __init__(self, bound: Bound, raw: Margins, threads: int) -> None:
         self.bound = bound
         self.threads = threads
-        p, b = bound.positions, bound.buckets
-        n, k = len(p), len(b.account)
-        accounts = np.searchsorted(p.start, np.arange(0, n + CHUNK, CHUNK))
-        edges = np.unique(np.r_[0, np.minimum(accounts, len(p.start) - 1), len(p.start) - 1])
-        self.chunk_position, self.chunk_bucket = p.start[edges], b.start[edges]
-        rule = bound.plan.initial
-        # A rule that reads what is known only after the first pass gets a second one.
-        self.early = not (rule.program.calls or self._mixed_leverage)
-        entries = n if "entry_notional" in _position_names(bound) else 0
-        self.made = Margins(
-            notional=empty(n),
-            entry_notional=empty(entries),
-            unrealized_pnl=empty(n),
-            tier=empty(n, np.int32),
-            initial_margin=empty(n),
-            maintenance_margin=empty(n),
-            bucket_notional=empty(k),
-            bucket_pnl=empty(k),
-            bucket_initial=empty(k),
-            bucket_maintenance=empty(k),
-            equity=empty(k),
-            pnl_doubt=empty(k),
-            maintenance_doubt=empty(k),
-            equity_doubt=empty(k),
-            exact_tiers=0,
-        )
-        self.columns = PositionColumns(bound, self.made, BucketColumns(bound, self.made))
-
-    @property
-    def _mixed_leverage(self) -> bool:
-        given = self.bound.snapshot.numbers("positions", "leverage")
-        return given is not None and given.missing is not None
+        self.rules = bound.plan.requirements
+        self.bucket = bound.positions.bucket
+        self.count = len(bound.buckets.account)
+        self.m = raw
+        self.columns = PositionColumns(bound, raw, BucketColumns(bound, raw))
+        conversion = np.ones(len(bound.positions))
+        if bound.price is not None:
+            cross = bound.buckets.instrument[self.bucket] == CROSS
+            conversion = np.where(cross, bound.price[bound.positions.instrument], 1.0)
+        self.conversion = conversion
 
     def margins(self) -> Margins:
-        bound, m, rule = self.bound, self.made, self.bound.plan.initial
-        count = len(self.chunk_position) - 1
-        near = self._run(self._slots(), 0, count, keep_tiers=False)
-        changed = {self._chunk(i) for i in near if _decide_tier(bound, i, m.tier)}
-        if not self.early:
-            m.initial_margin[:] = run_rule(rule, self.columns, len(bound.positions), bound.position_name)
-            self._run(self._slots(), 0, count, keep_tiers=True)
-        for chunk in changed if self.early else ():
-            self._run(self._slots(), chunk, chunk + 1, keep_tiers=True)
-        if not np.isfinite(m.bucket_initial).all():
-            rows = np.flatnonzero(~np.isfinite(m.initial_margin))
-            raise undefined_rows(rule, self.columns, rows, bound.position_name)
-        return replace(m, exact_tiers=len(near))
+        m, wide = self.m, self._formulas()
+        p = self.bound.positions
+        bounds = self.columns["initial_margin"].bound_column()
+        self._round(m.maintenance_margin, self.columns["maintenance_margin"].bound_column() + wide, initial=False)
+        self._round(m.initial_margin, bounds, initial=True)
+        sizes = self._sum(m.notional + np.abs(m.unrealized_pnl))
+        held = np.bincount(self.bucket, minlength=self.count) + 32.0
+        doubt = 4 * UNIT * held * sizes
+        funding = None
+        equity = self.bound.buckets.wallet_balance + (pnl := self._sum(m.unrealized_pnl))
+        wallet = self.bound.buckets.wallet_sizes
+        spread = 32 * UNIT * (np.abs(self.bound.buckets.wallet_balance) if wallet is None else wallet)
+        if p.accrued_funding is not None:
+            funding = self._sum(p.accrued_funding)
+            equity = equity + funding
+            spread = spread + 4 * UNIT * held * self._sum(np.abs(p.accrued_funding))
+        due = doubt + self._sum(wide)
+        initial = self._required(m.initial_margin)
+        initial_doubt = self._sum(bounds) + 4 * UNIT * held * self._sum(np.abs(m.initial_margin))
+        orders = None
+        if self.rules.orders and self.bound.orders is not None:
+            orders, order_doubt = self._orders()
+            initial, initial_doubt = initial + orders, initial_doubt + order_doubt + UNIT * np.abs(initial)
+        return replace(
+            m,
+            bucket_notional=self._sum(m.notional),
+            bucket_pnl=pnl,
+            bucket_initial=initial,
+            bucket_maintenance=self._required(m.maintenance_margin),
+            equity=equity,
+            pnl_doubt=doubt,
+            maintenance_doubt=due,
+            equity_doubt=doubt + spread + UNIT * np.abs(equity),
+            initial_doubt=initial_doubt,
+            accrued_funding=funding,
+            order_margin=orders,
+        )
 
-    def _slots(self) -> tuple[_kernel.Code, _kernel.Slots]:
-        if not self.early:
-            given = {"given": Source(self.made.initial_margin)}
-            return _GIVEN.compiled, _GIVEN.slots(given, len(self.bound.positions))
-        program = self.bound.plan.initial.program
-        return program.compiled, program.slots(self.columns, len(self.bound.positions))
+    def _sum(self, values: Floats) -> Floats:
+        """Return the sums of a column of positions by bucket, in the order of the positions, converted."""
+        return sums_of(self.bucket, values * self.conversion, self.count)
 
-    def _run(self, rule: tuple[_kernel.Code, _kernel.Slots], first: int, end: int, *, keep_tiers: bool) -> list[int]:
-        p, m = self.bound.positions, self.made
+    def _required(self, values: Floats) -> Floats:
+        """Return the sums of requirements by bucket, or of the larger sides of the netting groups."""
+        if not self.rules.netting:
+            return self._sum(values)
+        p, groups = self.bound.positions, self.bound.plan.instruments.netting
+        group = self.bucket.astype(np.int64) * (int(groups.max(initial=0)) + 1) + groups[p.instrument]
+        found, place = np.unique(group, return_inverse=True)
+        short = p.quantity < 0
+        due = values * self.conversion
+        sides = [sums_of(place[side], due[side], len(found)) for side in (~short, short)]
+        return sums_of(found // (int(groups.max(initial=0)) + 1), np.maximum(*sides), self.count)
 
-        def run(low: int, high: int) -> list[int]:
-            return _kernel.margin_pass(
-                self.bound.tables,
-                *rule,
-                self.chunk_position,
-                self.chunk_bucket,
-                first + low,
-                first + high,
-                keep_tiers,
-                p.instrument,
-                p.quantity,
-                p.entry_price,
-                p.bucket,
-                self.bound.buckets.wallet_balance,
-                m.notional,
-                m.entry_notional,
-                m.unrealized_pnl,
-                m.tier,
-                m.maintenance_margin,
-                m.initial_margin,
-                m.bucket_notional,
-                m.bucket_pnl,
-                m.bucket_maintenance,
-                m.bucket_initial,
-                m.equity,
-                m.pnl_doubt,
-                m.maintenance_doubt,
-                m.equity_doubt,
-            )
+    def _formulas(self) -> Floats:
+        """Margin the positions of tables with a formula; return how far each is from its exact value at most."""
+        m, p, plan = self.m, self.bound.positions, self.bound.plan
+        wide = np.zeros(len(p))
+        for number, table in enumerate(plan.tiers.tables):
+            if table.formula is None:
+                continue
+            rows = np.flatnonzero(plan.instruments.table[p.instrument] == number)
+            taken = {name: self.columns[name].at(rows) for name in table.formula.program.inputs}
+            rate = table.formula.program.bounded(taken, len(rows))
+            wrong = ~(np.isfinite(rate.values) & (rate.values >= 0))
+            if wrong.any():
+                raise undefined_rows(table.formula, self.columns, rows[wrong], self.bound.position_name)
+            value = m.entry_notional[rows] if table.entry_basis else m.notional[rows]
+            m.maintenance_margin[rows] = value * rate.values
+            wide[rows] = value * rate.bounds + 32 * UNIT * value * rate.values
+            if len(m.maintenance_rate):
+                m.maintenance_rate[rows] = rate.values
+        return wide
 
-        return [i for near in in_ranges(self.threads, end - first, run) for i in near]
+    def _round(self, values: Floats, bounds: Floats, *, initial: bool) -> None:
+        """Round requirements up to whole quanta where the ruleset says so, exactly."""
+        if not self.rules.rounded_up:
+            return
+        p, plan = self.bound.positions, self.bound.plan
+        quantum = np.array([float(q) for q in self.rules.quantum])[plan.instruments.currency[p.instrument]]
+        near = np.rint(values / quantum)
+        doubtful = np.abs(values - near * quantum) <= bounds + 4 * UNIT * np.abs(values)
+        values[:] = np.ceil(values / quantum) * quantum
+        decimals = 1 / quantum
+        whole = np.rint(decimals)
+        # A quantum that is one over a whole number: dividing gives the float nearest to the decimal.
+        inverse = whole * quantum == 1.0
+        values[inverse] = np.rint(values[inverse] * whole[inverse]) / whole[inverse]
+        for i in np.flatnonzero(doubtful & (p.quantity != 0)).tolist():
+            exact = ExactPosition(self.bound, holding(self.bound, i, self.bound.exact_wallet(int(self.bucket[i]))))
+            values[i] = float((exact.initial_margin or Fraction(0)) if initial else exact.maintenance_margin)
 
-    def _chunk(self, i: int) -> int:
-        return int(np.searchsorted(self.chunk_position, i, side="right")) - 1
-
-
-def _position_names(bound: Bound) -> set[str]:
-    """Return the columns that the rules of positions read."""
-    rules = bound.plan.deleveraging
-    names = set(bound.plan.initial.program.inputs)
-    return names if rules is None else names | {*rules.score.program.inputs, *(tie.column for tie in rules.ties)}
-
-
-def _decide_tier(bound: Bound, i: int, tier: Ints) -> bool:
-    """Find the tier of position i again, exactly; return whether it is another one."""
-    table = int(bound.plan.instruments.table[int(bound.positions.instrument[i])])
-    found = tier_number(bound.plan, table, exact_notional(bound, i))
-    changed = found != int(tier[i])
-    tier[i] = found
-    return changed
-
-
-class _Columns(Mapping[str, Source]):
-    """Columns by name, each made by the method `_name` when it is first read.
-
-    Nothing here refers to itself, so that an evaluation's memory is free as soon as the evaluation is gone.
-    """
-
-    names: tuple[str, ...]
-
-    def __init__(self, bound: Bound, margins: Margins) -> None:
-        self.bound = bound
-        self.margins = margins
-        self._made: dict[str, Source] = {}
-
-    def __getitem__(self, name: str) -> Source:
-        if name not in self._made:
-            self._made[name] = self.make(name)
-        return self._made[name]
-
-    def make(self, name: str) -> Source:
-        """Return the column of that name."""
-        if name not in self.names:
-            raise KeyError(name)
-        made: Source = getattr(self, f"_{name}")()
-        return made
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-class BucketColumns(_Columns):
-    """The columns that the rules of buckets read, with bounds."""
-
-    names = tuple(n.name for n in NAMES["bucket"].values() if n.stage <= Stage.SUMMED)
-
-    def _wallet_balance(self) -> Source:
-        return Source(self.bound.buckets.wallet_balance)
-
-    def _unrealized_pnl(self) -> Source:
-        return Source(self.margins.bucket_pnl, bounds=self.margins.pnl_doubt)
-
-    def _notional(self) -> Source:
-        return Source(self.margins.bucket_notional, factor=(self._held + 8) * UNIT * SLACK)
-
-    def _equity(self) -> Source:
-        return Source(self.margins.equity, bounds=self.margins.equity_doubt)
-
-    def _maintenance_margin(self) -> Source:
-        return Source(self.margins.bucket_maintenance, bounds=self.margins.maintenance_doubt)
-
-    def _initial_margin(self) -> Source:
-        # The parts' own bounds, and a rounding of at most the sum of sizes for every addition.
-        m, bucket, count = self.margins, self.bound.positions.bucket, len(self.bound.buckets.account)
-        own = PositionColumns(self.bound, m, self)["initial_margin"].bound_column()
-        parts, sizes = np.bincount(bucket, own, count), np.bincount(bucket, np.abs(m.initial_margin), count)
-        return Source(m.bucket_initial, bounds=(parts + self._held * UNIT * sizes) * SLACK)
-
-    def _margin_ratio(self) -> Source:
-        m = self.margins
-        sure = m.equity > m.equity_doubt
-        safe = np.where(sure, m.equity - m.equity_doubt, 1.0)
-        finite = np.where(sure, m.margin_ratio, 0.0)
-        wide = (m.maintenance_doubt + finite * m.equity_doubt) / safe + UNIT * finite
-        # Where equity is below zero for certain and margin due, the ratio is infinite for certain.
-        lost = (m.equity < -m.equity_doubt) & (m.bucket_maintenance > m.maintenance_doubt)
-        none = (m.bucket_maintenance == 0) & (m.maintenance_doubt == 0)
-        return Source(m.margin_ratio, bounds=np.where(none | lost, 0.0, np.where(sure, wide * SLACK, np.inf)))
-
-    @property
-    def _held(self) -> int:
-        """The most positions that an account holds."""
-        return int(np.diff(self.bound.positions.start).max(initial=0))
-
-
-class PositionColumns(_Columns):
-    """The columns that the rules of positions read, with bounds.
-
-    A value is a product of at most five rounded factors; profit is zero for certain where mark equals entry,
-    since equal floats mean equal decimals unless a snapshot's text says more than its floats.
-    """
-
-    names = tuple(NAMES["position"])
-
-    def __init__(self, bound: Bound, margins: Margins, buckets: BucketColumns) -> None:
-        super().__init__(bound, margins)
-        self.buckets = buckets
-
-    def make(self, name: str) -> Source:
-        """Return the column of that name; a bucket's is seen through the positions' buckets."""
-        if name.startswith("bucket_"):
-            return self.buckets[name.removeprefix("bucket_")].through(self.bound.positions.bucket)
-        return super().make(name)
-
-    def _quantity(self) -> Source:
-        return Source(self.bound.positions.quantity)
-
-    def _entry_price(self) -> Source:
-        return Source(self.bound.positions.entry_price)
-
-    def _entry_notional(self) -> Source:
-        return Source(self.margins.entry_notional, factor=8 * UNIT)
-
-    def _market_mark_price(self) -> Source:
-        return Source(self.bound.mark, index=self.bound.positions.instrument)
-
-    def _wallet_balance(self) -> Source:
-        return Source(self.bound.buckets.wallet_balance, index=self.bound.positions.bucket)
-
-    def _notional(self) -> Source:
-        return Source(self.margins.notional, factor=8 * UNIT)
-
-    def _unrealized_pnl(self) -> Source:
-        # |quantity| x (mark + entry) is at most 2 x notional + |profit|.
-        m, numbers = self.margins, self.bound.snapshot.numbers
-        prices = (numbers("positions", "entry_price"), numbers("markets", "mark_price"))
-        sure = not any(column is not None and column.beyond for column in prices)
-        return Source(m.unrealized_pnl, sizes=(m.notional, m.unrealized_pnl), factor=16 * UNIT, sure=sure)
-
-    def _max_leverage(self) -> Source:
-        return Source(self.bound.plan.tiers.max_leverage, index=self.margins.tier)
-
-    def _leverage(self) -> Source:
-        given, selected = self.bound.snapshot.numbers("positions", "leverage"), self.bound.positions.leverage
-        most = self["max_leverage"]
-        if given is None or selected is None:
-            return most
-        return Source(selected if given.missing is None else np.where(np.isnan(selected), most.column(), selected))
-
-    def _initial_margin(self) -> Source:
-        bounds = self.bound.plan.initial.program.bounded(self, len(self.bound.positions)).bounds
-        return Source(self.margins.initial_margin, bounds=bounds)
-
-    def _maintenance_margin(self) -> Source:
-        return Source(self.margins.maintenance_margin, sizes=(self.margins.notional,), factor=24 * UNIT)
+    def _orders(self) -> tuple[Floats, Floats]:
+        """Return what open orders add to each bucket's initial margin, and how far that is from exact at most."""
+        orders, bound = self.bound.orders, self.bound
+        assert orders is not None
+        owners = np.unique(np.repeat(np.arange(len(orders.start) - 1), np.diff(orders.start)))
+        supposed: list[tuple[int, OpenSize]] = []
+        for account in owners.tolist():
+            for bucket in range(int(bound.buckets.start[account]), int(bound.buckets.start[account + 1])):
+                supposed += [(bucket, found) for found in open_sizes(bound, bucket)]
+        supposed.sort(key=lambda s: s[0])
+        virtual = with_positions(bound, [(bucket, size.holding) for bucket, size in supposed])
+        exact = [ExactPosition(bound, size.holding) for _, size in supposed]
+        made = MarginPass(virtual, 1).margins(lambda i: exact[i].key)
+        columns = PositionColumns(virtual, made, BucketColumns(virtual, made))
+        margin, bounds = made.initial_margin.copy(), columns["initial_margin"].bound_column()
+        conversion = np.array([float(size.holding.conversion) for _, size in supposed])
+        if self.rules.rounded_up:
+            margin = np.array([float(p.initial_margin or 0) for p in exact])
+        own = np.array([sum(float(self.m.initial_margin[i]) for i in size.members) for _, size in supposed])
+        buckets = np.array([bucket for bucket, _ in supposed], np.int64)
+        added = sums_of(buckets, (margin - own) * conversion, self.count)
+        wide = (bounds + 8 * UNIT * (margin + own)) * conversion
+        return added, 2 * sums_of(buckets, wide, self.count)
 
 
 def liquidation_prices(bound: Bound, margins: Margins, triggered: npt.NDArray[np.bool_]) -> Floats:

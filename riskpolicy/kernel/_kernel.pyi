@@ -26,7 +26,18 @@ class Slots:
 
 class Tables:
     def __init__(
-        self, mark: _F, contract_size: _F, table: _I, start: _I, edge_lower: _B, cap: _F, rate: _F, deduction: _F
+        self,
+        mark: _F,
+        contract_size: _F,
+        table: _I,
+        start: _I,
+        edge_lower: _B,
+        cap: _F,
+        rate: _F,
+        deduction: _F,
+        initial: _F,
+        forms: _B,
+        curves: _F,
     ) -> None: ...
 
 def run_program(code: Code, slots: Slots, out: _F) -> None: ...
@@ -67,6 +78,8 @@ def margin_pass(
     pnl: _F,
     tier: _I,
     maintenance: _F,
+    maintenance_rate: _F,
+    initial_rate: _F,
     initial: _F,
     bucket_notional: _F,
     bucket_pnl: _F,

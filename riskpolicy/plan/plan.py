@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
 from riskpolicy.kernel.program import Program
+from riskpolicy.numbers import sqrt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
@@ -26,31 +28,10 @@ class Instruments:
     contract_size: Floats
     contract_size_exact: tuple[Fraction, ...]
     table: Ints
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """One tier, exactly: maintenance = notional x rate - deduction. `cap` None is unlimited."""
-
-    id: str
-    floor: Fraction
-    cap: Fraction | None
-    rate: Fraction
-    deduction: Fraction
-    max_leverage: Fraction | None
-
-
-@dataclass(frozen=True, slots=True)
-class TierTables:
-    """All tier tables in one: table t has the rows start[t] to start[t + 1] of the arrays and of `exact`."""
-
-    exact: tuple[Tier, ...]
-    start: Ints
-    edge_lower: npt.NDArray[np.uint8]
-    cap: Floats
-    rate: Floats
-    deduction: Floats
-    max_leverage: Floats
+    inverse: tuple[bool, ...]
+    netting: Ints
+    lot: tuple[Fraction | None, ...]
+    tick: tuple[Fraction | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +40,101 @@ class Rule:
 
     id: str
     program: Program
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One tier, exactly: maintenance = value x rate - deduction, the deduction counted in units of the key.
+
+    `cap` None is unlimited. `initial` is the initial rate, None where the ruleset gives none. Where the table has a
+    curve or formula, the rates here are not used.
+    """
+
+    id: str
+    floor: Fraction
+    cap: Fraction | None
+    rate: Fraction
+    deduction: Fraction
+    initial: Fraction | None
+    max_leverage: Fraction | None
+
+
+class Market(Enum):
+    """What of a market a curve depends on."""
+
+    NONE = ""
+    OPEN_INTEREST = "open_interest"
+    VOLUME = "daily_volume"
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A rate over the key k: min(most, max(least, offset + slope x k + factor x sqrt(k))).
+
+    With the open interest o, in the units of `lower` and `upper`, the rate is that of no key:
+    least + (most - least) x (o - lower) / (upper - lower), clipped to least and most, rounded down to a multiple.
+    With the daily volume, the root is that of k / volume.
+    """
+
+    least: Fraction
+    offset: Fraction
+    slope: Fraction
+    factor: Fraction
+    most: Fraction
+    market: Market = Market.NONE
+    lower: Fraction = Fraction(0)
+    upper: Fraction = Fraction(0)
+    multiple_of: Fraction | None = None
+
+    def rate(self, key: Fraction, market: Fraction | None) -> Fraction:
+        """Return the rate at a key; `market` is the open interest or volume where the curve depends on it."""
+        if self.market is Market.OPEN_INTEREST:
+            assert market is not None
+            return self.scaled(market)
+        root = sqrt(key if market is None else key / market) if self.factor else Fraction(0)
+        return min(self.most, max(self.least, self.offset + self.slope * key + self.factor * root))
+
+    def scaled(self, open_interest: Fraction) -> Fraction:
+        """Return the rate at an open interest."""
+        share = (open_interest - self.lower) / (self.upper - self.lower)
+        rate = self.least + min(Fraction(1), max(Fraction(0), share)) * (self.most - self.least)
+        return rate if self.multiple_of is None else rate // self.multiple_of * self.multiple_of
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What holds for a whole tier table: what its key counts, at which price, and its curves or formula if any."""
+
+    id: str
+    key: str
+    entry_basis: bool
+    continues: bool
+    maintenance: Curve | None = None
+    initial: Curve | None = None
+    formula: Rule | None = None
+
+    @property
+    def curved(self) -> bool:
+        """Whether a rate is not that of a row."""
+        return self.maintenance is not None or self.initial is not None or self.formula is not None
+
+
+@dataclass(frozen=True, slots=True)
+class TierTables:
+    """All tier tables in one: table t has the rows start[t] to start[t + 1] of the arrays and of `exact`.
+
+    `initial` is NaN where a tier has no initial rate.
+    """
+
+    tables: tuple[Table, ...]
+    exact: tuple[Tier, ...]
+    start: Ints
+    edge_lower: npt.NDArray[np.uint8]
+    cap: Floats
+    rate: Floats
+    deduction: Floats
+    initial: Floats
+    max_leverage: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +195,37 @@ class Deleveraging:
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """The parts of an asset's value that count towards initial margin, and towards equity."""
+
+    initial: Fraction
+    maintenance: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Collateral:
+    """What converts into `currency` (an index into Plan.currencies), and whether balances are pooled there."""
+
+    currency: int
+    pooled: bool
+    weights: Mapping[str, Weights]
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """How requirements are put together: netting, rounding and orders, each on or off; bankruptcy by which share.
+
+    `bankruptcy` is account, maintenance or notional. `quantum` is per currency.
+    """
+
+    netting: bool
+    rounded_up: bool
+    orders: bool
+    bankruptcy: str
+    quantum: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fund:
     """A fund and the currency that it holds, as an index into Plan.currencies."""
 
@@ -137,6 +244,8 @@ class Plan:
     instruments: Instruments
     tiers: TierTables
     modes: frozenset[str]
+    requirements: Requirements
+    collateral: Collateral | None
     initial: Rule
     trigger: Trigger
     restricted: Rule | None

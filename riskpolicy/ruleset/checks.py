@@ -69,6 +69,8 @@ def _references(check: _Check, ruleset: Ruleset) -> None:
     tables = [t.id for t in ruleset.margin.tiers]
     for i, fund in enumerate(ruleset.funds):
         check.refers("currency", fund.currency, currencies, ("funds", i, "currency"))
+    if ruleset.margin.collateral is not None:
+        check.refers("currency", ruleset.margin.collateral.currency, currencies, ("margin", "collateral", "currency"))
     for i, group in enumerate(ruleset.instruments):
         check.refers("currency", group.settle, currencies, ("instruments", i, "settle"))
         check.refers("tier table", group.tiers, tables, ("instruments", i, "tiers"))

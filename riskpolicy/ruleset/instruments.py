@@ -25,9 +25,19 @@ class Instruments(Written):
 
     symbols: tuple[Id, ...] = Field(min_length=1, description="the venue's own symbols")
     aliases: dict[Id, tuple[Id, ...]] = Field(default={}, description="other names of a symbol, such as CCXT's")
-    payoff: Literal["linear"] = Field(description="linear: profit = quantity x contract_size x price change")
+    payoff: Literal["linear", "inverse", "quanto"] = Field(
+        description="linear: profit = quantity x contract_size x price change; inverse: quantity x contract_size x "
+        "change of -1 / price; quanto: as linear, contract_size being settlement money a point of price"
+    )
+    base: Id | None = Field(default=None, description="what is traded, such as BTC")
+    quote: Id | None = Field(default=None, description="what it is priced in, such as USD")
+    netting: Id | None = Field(default=None, description="the group within which long and short margin net")
     settle: Id = Field(description="the currency of margin and profit")
-    contract_size: Positive = Field(default="1", validate_default=True, description="units of the base a contract")
+    contract_size: Positive = Field(
+        default="1",
+        validate_default=True,
+        description="units of the base a contract; inverse: of the quote; quanto: settlement money a point of price",
+    )
     lot: Positive | None = Field(default=None, description="the smallest step of a quantity")
     tick: Positive | None = Field(default=None, description="the smallest step of a price")
     tiers: Id = Field(description="the id of a table in margin.tiers")

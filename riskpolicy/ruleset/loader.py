@@ -26,6 +26,7 @@ from riskpolicy.ruleset.written import NOT_STATED, Written
 _CODES = {
     "bare_rate": "bare_rate",
     "order_key": "order_key",
+    "tier_shape": "tier_shape",
     "missing": "missing_key",
     "extra_forbidden": "unknown_key",
 }

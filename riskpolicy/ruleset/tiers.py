@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -11,6 +11,9 @@ from riskpolicy.numbers import NumberError, decimal_text, parse_decimal, parse_r
 from riskpolicy.ruleset.document import Document
 from riskpolicy.ruleset.margin import TierTable
 from riskpolicy.ruleset.written import UNLIMITED
+
+#: Generated tiers end at a rate of 100%, and here at the latest.
+MAX_GENERATED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,7 @@ class TierRow:
     floor: Decimal
     cap: Decimal | None
     maintenance: Decimal | None
+    initial: Decimal | None
     max_leverage: Decimal | None
     deduction: Decimal | None
 
@@ -39,6 +43,8 @@ class _Reader:
         self.findings: list[Finding] = []
 
     def read(self) -> list[TierRow]:
+        if not self.table.rows:
+            return [self._whole()]
         if not self._columns_fit():
             return []
         rows: list[TierRow] = []
@@ -50,7 +56,46 @@ class _Reader:
             row = self._row(number, rows[-1] if rows else None)
             if row is not None:
                 rows.append(row)
-        return rows
+        return [*rows, *self._generated(rows)]
+
+    def _whole(self) -> TierRow:
+        """Return the one tier of a table without rows."""
+        cap = self.table.up_to
+        name = f"margin.tiers.{self.table.id}.{UNLIMITED if cap is None else decimal_text(cap)}"
+        return TierRow(name, Decimal(0), cap, None, None, self.table.max_leverage, None)
+
+    def _generated(self, rows: Sequence[TierRow]) -> Iterator[TierRow]:
+        """Yield the tiers that go on after the last row: until a rate would pass 100%, or as many as there are."""
+        rule = self.table.generated
+        if rule is None or not rows:
+            return
+        last = rows[-1]
+        if last.cap is None or last.maintenance is None:
+            place = self.document.value_place((*self.path, "generated"))
+            message = f"tier table `{self.table.id}`: the last row needs a cap and a maintenance rate to go on from"
+            self.findings.append(Finding("tier_shape", message, "give it a finite `up_to`", place))
+            return
+        if rule.count is None and rule.maintenance == 0 == rule.initial:
+            place = self.document.value_place((*self.path, "generated"))
+            message = f"tier table `{self.table.id}`: generated tiers that add nothing have no end"
+            self.findings.append(Finding("tier_shape", message, "say how many there are: `count`", place))
+            return
+        for _ in range(MAX_GENERATED if rule.count is None else rule.count):
+            cap = last.cap + rule.step
+            maintenance = last.maintenance + rule.maintenance
+            initial = None if last.initial is None else last.initial + rule.initial
+            if max(maintenance, initial or 0) > 1:
+                return
+            last = TierRow(
+                id=f"margin.tiers.{self.table.id}.{decimal_text(cap)}",
+                floor=last.cap,
+                cap=cap,
+                maintenance=maintenance,
+                initial=initial,
+                max_leverage=None if initial else last.max_leverage,
+                deduction=None,
+            )
+            yield last
 
     def _columns_fit(self) -> bool:
         columns = self.table.columns
@@ -59,6 +104,10 @@ class _Reader:
             faults.append("there is no column `up_to`")
         if ("maintenance" in columns) == (self.table.maintenance is not None):
             faults.append("maintenance must be a column or a formula, and not both")
+        if "initial" in columns and self.table.initial is not None:
+            faults.append("initial must be a column or a formula, and not both")
+        if "deduction" in columns and self.table.rate == "step":
+            faults.append("a step table has no deductions")
         for message in faults:
             place = self.document.value_place((*self.path, "columns"))
             hint = "a table has `up_to`, then `maintenance`, `max_leverage` or both"
@@ -73,6 +122,7 @@ class _Reader:
             floor=last.cap if last and last.cap is not None else Decimal(0),
             cap=cap,
             maintenance=self._cell(number, "maintenance", parse_rate),
+            initial=self._cell(number, "initial", parse_rate),
             max_leverage=self._cell(number, "max_leverage", parse_decimal),
             deduction=self._cell(number, "deduction", parse_decimal),
         )
@@ -80,6 +130,8 @@ class _Reader:
             self._fault("invalid_value", "max_leverage must be above zero", "", number, "max_leverage")
         if row.maintenance is not None and not 0 <= row.maintenance <= 1:
             self._fault("invalid_value", "a maintenance rate lies between 0 and 100%", "", number, "maintenance")
+        if row.initial is not None and not 0 <= row.initial <= 1:
+            self._fault("invalid_value", "an initial rate lies between 0 and 100%", "", number, "initial")
         if row.deduction is not None and row.deduction < 0:
             self._fault("invalid_value", "a deduction is not below zero", "", number, "deduction")
         if len(self.findings) > before:
@@ -102,7 +154,7 @@ class _Reader:
             self._fault("tier_cap_order", message, "order the tiers by rising cap", number, "up_to")
         elif "from" in self.table.columns:
             floor = self._cell(number, "from", parse_decimal)
-            if floor is not None and floor != row.floor:
+            if floor is not None and floor != row.floor and floor != row.floor + Decimal(self.table.lot):
                 code, word = ("tier_gap", "gap") if floor > row.floor else ("tier_overlap", "overlap")
                 message = f"{word}: starts at {decimal_text(floor)}, the one before ends at {decimal_text(row.floor)}"
                 self._fault(code, message, f"start it at {decimal_text(row.floor)}", number, "from")

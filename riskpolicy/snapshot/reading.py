@@ -70,14 +70,20 @@ class TableReader:
         return read
 
     def choices(self, column: Column) -> Choices:
-        """Return a column of words; the default where it is absent or null."""
+        """Return a column of words, `true` and `false` written as such or as booleans; the default where it is absent
+        or null.
+        """
         values = self.raw.get(column.name)
-        place = {word: code for code, word in enumerate(column.choices)}
-        default = place[str(column.default)]
+        place: dict[object, int] = {word: code for code, word in enumerate(column.choices)}
+        if "true" in place:
+            place |= {True: place["true"], False: place["false"]}
+        default = place.get(column.default, 0)
         if values is None:
             return Choices(np.full(self.rows, default, np.int8), column.choices)
         listed = _listed(values)
-        codes = [default if v is None else place.get(v, -1) if isinstance(v, str) else -1 for v in listed]
+        if column.required:
+            self._faults("null_value", column, [i for i, v in enumerate(listed) if v is None], "is null")
+        codes = [default if v is None else place.get(v, -1) if isinstance(v, str | bool) else -1 for v in listed]
         wrong = [i for i, code in enumerate(codes) if code < 0]
         self._faults("unknown_choice", column, wrong, f"is none of {one_of(column.choices)}")
         return Choices(np.array(codes, dtype=np.int8).reshape(-1), column.choices)

@@ -174,7 +174,7 @@ class _Reading:
     def _unique(self, reader: TableReader, columns: Mapping[str, Column]) -> Longs | None:
         """Return the rows by their key, None where they stand in that order; report those that repeat one."""
         keys = [_codes(columns[name]) for name in reader.table.key if name in columns]
-        if len(keys) < len(reader.table.key) or reader.rows < 2 or _rising(keys):
+        if not keys or len(keys) < len(reader.table.key) or reader.rows < 2 or _rising(keys):
             return None
         order = np.lexsort(keys[::-1])
         same = np.ones(reader.rows - 1, bool)

@@ -103,7 +103,7 @@ def test_states_and_ranks_are_the_decimal_ones(rows):
 def test_bounds_hold_what_they_bound():
     """The bounds of buckets hold the exact values of a venue whose numbers do not end in binary."""
     from riskpolicy.engines.core.exact import exact_bucket_row, exact_position_row
-    from riskpolicy.engines.margin import BucketColumns, PositionColumns
+    from riskpolicy.engines.core.margins import BucketColumns, PositionColumns
 
     rng = np.random.default_rng(3)
     positions = [

@@ -8,102 +8,210 @@ from __future__ import annotations
 import math
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import TypeAlias
 
-from riskpolicy.engines.core.bound import Bound
-from riskpolicy.plan.plan import Plan, Tier
+from riskpolicy.engines.core.bound import Bound, exact_key
+from riskpolicy.plan.plan import Curve, Plan, Tier
 
 #: A number of a row; infinity and NaN (for a missing number) are floats.
 Number: TypeAlias = Fraction | float
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Exact terms of a position, held or supposed: signed contracts, prices, and the numbers around it.
+
+    `wallet` is the balance behind its bucket; `conversion` what its settlement currency is worth in the bucket's.
+    """
+
+    instrument: int
+    quantity: Fraction
+    entry_price: Fraction
+    mark_price: Fraction
+    leverage: Fraction | None = None
+    wallet: Fraction = Fraction(0)
+    accrued_funding: Fraction = Fraction(0)
+    conversion: Fraction = Fraction(1)
+
+
 class ExactPosition:
     """One position, exactly; money in the settlement currency, quantity signed."""
 
-    def __init__(self, bound: Bound, i: int, wallet: Fraction) -> None:
+    def __init__(self, bound: Bound, held: Holding) -> None:
+        self.bound = bound
         self.plan = bound.plan
-        self.number = int(bound.positions.instrument[i])
-        self.wallet = wallet
-        self.mark_price: Fraction = bound.exact_mark(self.number)
-        self.quantity, self.entry_price, self._selected = bound.exact_position(i)
+        self.held = held
+        self.number = held.instrument
+        self.wallet = held.wallet
+        self.mark_price = held.mark_price
+        self.quantity, self.entry_price = held.quantity, held.entry_price
+        self.inverse = self.plan.instruments.inverse[self.number]
+        self.table = int(self.plan.instruments.table[self.number])
+        self.rules = self.plan.tiers.tables[self.table]
 
     @cached_property
     def size(self) -> Fraction:
-        """Signed quantity of the underlying."""
+        """Signed quantity of the underlying; of an inverse, of the quote currency."""
         return self.quantity * self.plan.instruments.contract_size_exact[self.number]
 
     @cached_property
     def entry_notional(self) -> Fraction:
         """Value at the entry price, unsigned."""
-        return abs(self.size) * self.entry_price
+        return abs(self.size) / self.entry_price if self.inverse else abs(self.size) * self.entry_price
 
     @cached_property
     def notional(self) -> Fraction:
         """Value at the mark price, unsigned."""
-        return abs(self.size) * self.mark_price
+        return abs(self.size) / self.mark_price if self.inverse else abs(self.size) * self.mark_price
+
+    @property
+    def value(self) -> Fraction:
+        """What requirements are taken from: the value at the table's basis."""
+        return self.entry_notional if self.rules.entry_basis else self.notional
 
     @cached_property
     def unrealized_pnl(self) -> Fraction:
         """Profit at the mark price."""
+        if self.inverse:
+            return self.size * (1 / self.entry_price - 1 / self.mark_price)
         return self.size * (self.mark_price - self.entry_price)
 
     @cached_property
+    def key(self) -> Fraction:
+        """What the caps of its table count."""
+        price = self.entry_price if self.rules.entry_basis else self.mark_price
+        return exact_key(self.plan, self.number, abs(self.quantity), price, self.rules.key)
+
+    @cached_property
     def tier(self) -> Tier:
-        """The tier of the notional."""
-        table = int(self.plan.instruments.table[self.number])
-        return self.plan.tiers.exact[tier_number(self.plan, table, self.notional)]
+        """The tier of the key."""
+        return self.plan.tiers.exact[tier_number(self.plan, self.table, self.key)]
 
     @property
     def leverage(self) -> Fraction | None:
         """As selected, or the tier's maximum."""
-        return self._selected if self._selected is not None else self.tier.max_leverage
+        return self.held.leverage if self.held.leverage is not None else self.tier.max_leverage
+
+    @cached_property
+    def maintenance_rate(self) -> Fraction:
+        """The rate of the tier, curve or formula."""
+        if self.rules.formula is not None:
+            rate = self.rules.formula.program.exact(_Row(_POSITION, self))
+            return Fraction(0) if rate is None else Fraction(rate)
+        return self._rate(self.rules.maintenance, self.tier.rate)
+
+    @cached_property
+    def initial_rate(self) -> Fraction | None:
+        """The initial rate of the tier or curve, None where there is none."""
+        if self.rules.initial is None:
+            return self.tier.initial
+        return self._rate(self.rules.initial, Fraction(0))
+
+    def _rate(self, curve: Curve | None, of_tier: Fraction) -> Fraction:
+        if curve is None:
+            return of_tier
+        return curve.rate(self.key, self.bound.exact_measure(self.number, curve))
 
     @cached_property
     def maintenance_margin(self) -> Fraction:
-        """By the tier."""
-        return self.notional * self.tier.rate - self.tier.deduction
+        """By the tier or curve, rounded up to the quantum where the ruleset says so."""
+        margin = self.value * self.maintenance_rate
+        if self.tier.deduction:
+            margin -= self.tier.deduction * self.value / self.key
+        return self.rounded(margin)
 
     @cached_property
     def initial_margin(self) -> Fraction | None:
         """By the rule margin.initial; None where that is undefined."""
         value = self.plan.initial.program.exact(_Row(_POSITION, self))
-        return None if value is None else Fraction(value)
+        return None if value is None else self.rounded(Fraction(value))
+
+    def rounded(self, margin: Fraction) -> Fraction:
+        """Return a requirement as it is booked."""
+        if not self.plan.requirements.rounded_up:
+            return margin
+        quantum = self.plan.requirements.quantum[int(self.plan.instruments.currency[self.number])]
+        return -(-margin // quantum) * quantum
 
 
 class ExactBucket:
-    """One bucket, exactly, with its positions in canonical order."""
+    """One bucket, exactly, with its positions in canonical order.
 
-    def __init__(self, bound: Bound, bucket: int) -> None:
+    `marks` replaces mark prices by instrument, for questions about other prices.
+    """
+
+    def __init__(self, bound: Bound, bucket: int, marks: Mapping[int, Fraction] | None = None) -> None:
+        self.bound = bound
+        self.bucket = bucket
         self.members = bound.members(bucket)
         self.wallet_balance: Fraction = bound.exact_wallet(bucket)
-        self.positions = tuple(ExactPosition(bound, i, self.wallet_balance) for i in self.members)
+        self.positions = tuple(
+            ExactPosition(bound, holding(bound, i, self.wallet_balance, marks or {})) for i in self.members
+        )
+
+    def _sum(self, of: Callable[[ExactPosition], Fraction]) -> Fraction:
+        return sum((of(p) * p.held.conversion for p in self.positions), Fraction(0))
+
+    def _required(self, of: Callable[[ExactPosition], Fraction]) -> Fraction:
+        """Return the sum of requirements, or that of the larger side of every netting group."""
+        if not self.bound.plan.requirements.netting:
+            return self._sum(of)
+        sides: dict[int, list[Fraction]] = {}
+        for p in self.positions:
+            group = sides.setdefault(int(self.bound.plan.instruments.netting[p.number]), [Fraction(0), Fraction(0)])
+            group[p.quantity < 0] += of(p) * p.held.conversion
+        return sum((max(group) for group in sides.values()), Fraction(0))
 
     @cached_property
     def unrealized_pnl(self) -> Fraction:
         """Sum over the positions."""
-        return sum((p.unrealized_pnl for p in self.positions), Fraction(0))
+        return self._sum(lambda p: p.unrealized_pnl)
+
+    @cached_property
+    def accrued_funding(self) -> Fraction:
+        """Sum over the positions."""
+        return self._sum(lambda p: p.held.accrued_funding)
 
     @cached_property
     def notional(self) -> Fraction:
         """Sum over the positions."""
-        return sum((p.notional for p in self.positions), Fraction(0))
+        return self._sum(lambda p: p.notional)
 
     @property
     def equity(self) -> Fraction:
-        """Wallet balance plus unrealized profit."""
-        return self.wallet_balance + self.unrealized_pnl
+        """Wallet balance plus unrealized profit and accrued funding."""
+        return self.wallet_balance + self.unrealized_pnl + self.accrued_funding
+
+    @property
+    def initial_equity(self) -> Fraction:
+        """Equity with collateral at its initial weights: what initial margin is taken from."""
+        return self.bound.exact_wallet(self.bucket, initial=True) + self.unrealized_pnl + self.accrued_funding
+
+    @cached_property
+    def order_margin(self) -> Fraction:
+        """What open orders add to initial margin."""
+        return sum((self._with_orders(p) for p in open_sizes(self.bound, self.bucket)), Fraction(0))
+
+    def _with_orders(self, supposed: OpenSize) -> Fraction:
+        held = [self.positions[self.members.index(i)] for i in supposed.members]
+        whole = ExactPosition(self.bound, supposed.holding)
+        margin = whole.initial_margin or Fraction(0)
+        return (
+            margin - sum((p.initial_margin or Fraction(0) for p in held), Fraction(0))
+        ) * supposed.holding.conversion
 
     @cached_property
     def initial_margin(self) -> Fraction:
-        """Sum over the positions."""
-        return sum((p.initial_margin or Fraction(0) for p in self.positions), Fraction(0))
+        """Sum over the positions, and what open orders add."""
+        return self._required(lambda p: p.initial_margin or Fraction(0)) + self.order_margin
 
     @cached_property
     def maintenance_margin(self) -> Fraction:
         """Sum over the positions."""
-        return sum((p.maintenance_margin for p in self.positions), Fraction(0))
+        return self._required(lambda p: p.maintenance_margin)
 
     @property
     def margin_ratio(self) -> Number:
@@ -116,6 +224,74 @@ class ExactBucket:
     def row(self) -> Mapping[str, Number]:
         """Return the bucket as the row that the programs of bucket rules read."""
         return _Row(_BUCKET, self)
+
+
+def holding(bound: Bound, i: int, wallet: Fraction, marks: Mapping[int, Fraction] | None = None) -> Holding:
+    """Return the exact terms of position i."""
+    number = int(bound.positions.instrument[i])
+    quantity, entry_price, leverage = bound.exact_position(i)
+    mark = (marks or {}).get(number)
+    return Holding(
+        number,
+        quantity,
+        entry_price,
+        bound.exact_mark(number) if mark is None else mark,
+        leverage,
+        wallet,
+        bound.exact_funding(i),
+        bound.exact_conversion(i),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSize:
+    """An instrument with open orders: the position that would be open if one side filled, and what is open now."""
+
+    members: tuple[int, ...]
+    holding: Holding
+
+
+def open_sizes(bound: Bound, bucket: int) -> list[OpenSize]:
+    """Return the worst case of each instrument in which a bucket has open orders that can add to a position.
+
+    The larger of the position with all buys and that with all sells; of hedged sides, each with its own orders.
+    An account's orders belong to its isolated position in the instrument, if it has one, else to its cross bucket.
+    """
+    orders = bound.orders
+    if orders is None or not bound.plan.requirements.orders:
+        return []
+    account = int(bound.buckets.account[bucket])
+    rows = range(int(orders.start[account]), int(orders.start[account + 1]))
+    members = bound.members(bucket)
+    found = []
+    for number in sorted({int(orders.instrument[r]) for r in rows if not orders.reduce_only[r]}):
+        if bound.bucket_of(account, number) != bucket:
+            continue
+        mine = [r for r in rows if int(orders.instrument[r]) == number and not orders.reduce_only[r]]
+        buys = sum((bound.exact_order(r) for r in mine if orders.quantity[r] > 0), Fraction(0))
+        sells = sum((-bound.exact_order(r) for r in mine if orders.quantity[r] < 0), Fraction(0))
+        found += _worst(
+            bound, bucket, number, [i for i in members if bound.positions.instrument[i] == number], buys, sells
+        )
+    return found
+
+
+def _worst(
+    bound: Bound, bucket: int, number: int, members: list[int], buys: Fraction, sells: Fraction
+) -> list[OpenSize]:
+    wallet, mark = bound.exact_wallet(bucket), bound.exact_mark(number)
+    held = [holding(bound, i, wallet) for i in members]
+    supposed = Holding(number, Fraction(0), mark, mark, None, wallet, Fraction(0), bound.conversion_of(bucket, number))
+    if bound.snapshot.ordered.sided:
+        out = []
+        for more, sign in ((buys, 1), (sells, -1)):
+            legs = [(i, h) for i, h in zip(members, held, strict=True) if h.quantity * sign > 0]
+            of = legs[0][1] if legs else supposed
+            out.append(OpenSize(tuple(i for i, _ in legs), replace(of, quantity=of.quantity + sign * more)))
+        return out
+    of = held[0] if held else supposed
+    both = (of.quantity + buys, of.quantity - sells)
+    return [OpenSize(tuple(members), replace(of, quantity=max(both, key=abs)))]
 
 
 class _Row(Mapping[str, Number]):
@@ -139,7 +315,9 @@ _BUCKET: dict[str, Callable[[ExactBucket], Number]] = {
     "wallet_balance": lambda b: b.wallet_balance,
     "unrealized_pnl": lambda b: b.unrealized_pnl,
     "notional": lambda b: b.notional,
+    "accrued_funding": lambda b: b.accrued_funding,
     "equity": lambda b: b.equity,
+    "initial_equity": lambda b: b.initial_equity,
     "initial_margin": lambda b: b.initial_margin,
     "maintenance_margin": lambda b: b.maintenance_margin,
     "margin_ratio": lambda b: b.margin_ratio,
@@ -157,6 +335,8 @@ _POSITION: dict[str, Callable[[ExactPosition], Number]] = {
     "max_leverage": lambda p: math.nan if p.tier.max_leverage is None else p.tier.max_leverage,
     "leverage": lambda p: math.nan if p.leverage is None else p.leverage,
     "maintenance_margin": lambda p: p.maintenance_margin,
+    "maintenance_rate": lambda p: p.maintenance_rate,
+    "initial_rate": lambda p: math.nan if p.initial_rate is None else p.initial_rate,
 }
 
 
@@ -187,11 +367,9 @@ def exact_position_row(bound: Bound, i: int) -> Mapping[str, Number]:
     return _Row(_IN_BUCKET, bucket.positions[bucket.members.index(i)], bucket)
 
 
-def exact_notional(bound: Bound, i: int) -> Fraction:
-    """Return the exact notional of position i."""
-    number = int(bound.positions.instrument[i])
-    quantity, _, _ = bound.exact_position(i)
-    return abs(quantity) * bound.plan.instruments.contract_size_exact[number] * bound.exact_mark(number)
+def exact_key_of(bound: Bound, i: int) -> Fraction:
+    """Return what the caps of position i's tier table count, exactly."""
+    return ExactPosition(bound, holding(bound, i, Fraction(0))).key
 
 
 def tier_number(plan: Plan, table: int, key: Fraction) -> int:

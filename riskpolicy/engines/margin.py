@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from typing import TypeAlias
@@ -10,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from riskpolicy.engines.core.bound import CROSS, Bound, sums_of
-from riskpolicy.engines.core.exact import ExactPosition, OpenSize, holding, open_sizes
+from riskpolicy.engines.core.exact import ExactBucket, ExactPosition, OpenSize, holding, open_sizes
 from riskpolicy.engines.core.margins import BucketColumns, MarginPass, Margins, PositionColumns
 from riskpolicy.engines.core.programs import undefined_rows
+from riskpolicy.engines.core.solver import boundary_price, nearest_float
 from riskpolicy.engines.core.supposed import with_positions
 from riskpolicy.kernel import _kernel
 from riskpolicy.kernel.program import UNIT
+from riskpolicy.plan.plan import Trigger
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Longs: TypeAlias = npt.NDArray[np.int64]
@@ -54,11 +57,7 @@ class _Adjusting:
         self.count = len(bound.buckets.account)
         self.m = raw
         self.columns = PositionColumns(bound, raw, BucketColumns(bound, raw))
-        conversion = np.ones(len(bound.positions))
-        if bound.price is not None:
-            cross = bound.buckets.instrument[self.bucket] == CROSS
-            conversion = np.where(cross, bound.price[bound.positions.instrument], 1.0)
-        self.conversion = conversion
+        self.conversion = conversions(bound)
 
     def margins(self) -> Margins:
         m, wide = self.m, self._formulas()
@@ -193,13 +192,52 @@ def liquidation_prices(bound: Bound, margins: Margins, triggered: npt.NDArray[np
         + float(t.of_wallet) * bound.buckets.wallet_balance
         + float(t.constant)
     )
-    of_profit = float(t.of_equity + t.of_pnl)
-    return _boundary(bound, margins, health, triggered, of_profit, float(t.of_notional), float(t.of_maintenance))
+    slopes = (float(t.of_equity + t.of_pnl), float(t.of_notional), float(t.of_maintenance))
+    return _boundary(bound, margins, health, triggered, slopes, trigger_health(t))
+
+
+def trigger_health(trigger: Trigger) -> Callable[[ExactBucket], Fraction]:
+    """Return the trigger's sum as a function of a bucket: below zero where it holds."""
+
+    def health(bucket: ExactBucket) -> Fraction:
+        return (
+            trigger.of_equity * bucket.equity
+            + trigger.of_pnl * bucket.unrealized_pnl
+            + trigger.of_notional * bucket.notional
+            + trigger.of_maintenance * bucket.maintenance_margin
+            + trigger.of_wallet * bucket.wallet_balance
+            + trigger.constant
+        )
+
+    return health
 
 
 def bankruptcy_prices(bound: Bound, margins: Margins) -> Floats:
-    """Return each position's bankruptcy price: its market moving alone, bucket equity is zero; NaN for none."""
-    return _boundary(bound, margins, margins.equity, margins.equity < 0, 1.0, 0.0, 0.0)
+    """Return each position's bankruptcy price; NaN where there is none above zero.
+
+    The price at which, its market moving alone, bucket equity is zero; or, where the ruleset shares the equity out, at
+    which the position gives up its share: equity x its maintenance margin (or notional) / the bucket's.
+    """
+    share = bound.plan.requirements.bankruptcy
+    if share != "account":
+        return _shared_prices(bound, margins, share)
+    return _boundary(bound, margins, margins.equity, margins.equity < 0, (1.0, 0.0, 0.0), lambda b: b.equity)
+
+
+def _shared_prices(bound: Bound, margins: Margins, share: str) -> Floats:
+    p, plan = bound.positions, bound.plan.instruments
+    weight, total = margins.maintenance_margin, margins.bucket_maintenance
+    if share == "notional":
+        weight, total = margins.notional, margins.bucket_notional
+    inverse = np.array(plan.inverse)[p.instrument]
+    mark = bound.mark[p.instrument]
+    size = p.quantity * plan.contract_size[p.instrument]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Share and weight are both converted, so that the share of the equity is in the position's own money.
+        own = margins.equity[p.bucket] * weight / total[p.bucket]
+        x = np.where(inverse, 1 / mark + own / size, mark - own / size)
+        price = np.where(inverse, 1 / x, x)
+    return np.where((x > 0) & np.isfinite(price), price, np.nan)
 
 
 def _boundary(
@@ -207,12 +245,13 @@ def _boundary(
     margins: Margins,
     health: Floats,
     triggered: npt.NDArray[np.bool_],
-    of_profit: float,
-    of_notional: float,
-    of_maintenance: float,
+    slopes: tuple[float, float, float],
+    exactly: Callable[[ExactBucket], Fraction],
 ) -> Floats:
+    """Return the prices at which health is zero: straight lines by the kernel, other curves one by one."""
     p = bound.positions
     out = np.empty(len(p))
+    conversion = np.zeros(0) if bound.price is None else conversions(bound)
     _kernel.boundary_prices(
         bound.tables,
         p.instrument,
@@ -221,10 +260,36 @@ def _boundary(
         margins.tier,
         margins.maintenance_margin,
         health,
+        conversion,
         triggered.astype(np.uint8),
-        of_profit,
-        of_notional,
-        of_maintenance,
+        *slopes,
         out,
     )
+    for i in np.flatnonzero(np.isinf(out) | _together(bound, maintained=slopes[2] != 0)).tolist():
+        found = boundary_price(bound, i, exactly, triggered=bool(triggered[p.bucket[i]]))
+        out[i] = nearest_float(found)
     return out
+
+
+def _together(bound: Bound, *, maintained: bool) -> npt.NDArray[np.bool_]:
+    """Return the positions that do not move alone: hedged sides, and those whose margin nets or has a formula."""
+    p, plan = bound.positions, bound.plan
+    many = np.zeros(len(p), bool)
+    if bound.snapshot.ordered.sided:
+        same = (p.bucket[1:] == p.bucket[:-1]) & (p.instrument[1:] == p.instrument[:-1])
+        many[1:] |= same
+        many[:-1] |= same
+    if maintained and plan.requirements.netting:
+        many |= p.quantity != 0
+    for number, table in enumerate(plan.tiers.tables):
+        if maintained and table.formula is not None:
+            many |= (plan.instruments.table[p.instrument] == number) & (p.quantity != 0)
+    return many
+
+
+def conversions(bound: Bound) -> Floats:
+    """Return what one unit of each position's settlement currency is worth in that of its bucket."""
+    p = bound.positions
+    if bound.price is None:
+        return np.ones(len(p))
+    return np.where(bound.buckets.instrument[p.bucket] == CROSS, bound.price[p.instrument], 1.0)

@@ -98,6 +98,7 @@ def boundary_prices(
     tier: _I,
     maintenance: _F,
     health: _F,
+    conversion: _F,
     triggered: _B,
     of_profit: float,
     of_notional: float,

@@ -376,6 +376,7 @@ def boundary_prices(
     const int32_t[::1] tier,
     const double[::1] maintenance,
     const double[::1] health,
+    const double[::1] conversion,
     const uint8_t[::1] triggered,
     double of_profit,
     double of_notional,
@@ -385,7 +386,8 @@ def boundary_prices(
     """Price of each position's market, moving alone, at which its bucket's health is zero; NaN for none.
 
     health is a bucket's sum of_profit x profit + of_notional x notional + of_maintenance x maintenance
-    + what does not move with the market. The walk leaves the mark in the adverse direction, or in the
+    + what does not move with the market; `conversion`, which may be empty, is what a position's own money is worth in
+    that of its bucket. The walk leaves the mark in the adverse direction, or in the
     favourable one for a triggered bucket, tier by tier, and stops at the first zero or at the cap where health changes
     its sign; prices are above zero. It walks along x, the price, or 1 / price of an inverse. Where a curve's key moves
     with the price, health is no straight line: such a position gets infinity, for others to solve.
@@ -394,6 +396,7 @@ def boundary_prices(
     cdef const Instrument* m
     cdef double size, value, far, at, slope, base, root, key, rate, was, now, fixed
     cdef bint up, moves
+    cdef bint converted = conversion.shape[0] > 0
     with nogil:
         for i in range(instrument.shape[0]):
             out[i] = NAN
@@ -414,7 +417,8 @@ def boundary_prices(
                 size = -size
             up = (size < 0.0) != (triggered[bucket[i]] != 0)
             # What stays when this market moves, written for the tier t: health = base + slope * x.
-            base = (health[bucket[i]] - of_maintenance * maintenance[i]
+            base = health[bucket[i]] / conversion[i] if converted else health[bucket[i]]
+            base = (base - of_maintenance * maintenance[i]
                     - (of_profit * size + of_notional * value) * m.unit)
             fixed = of_maintenance * maintenance[i] if m.entry_basis else 0.0
             key = _key(m, fabs(quantity[i]), value, value * m.unit)

@@ -126,6 +126,7 @@ class _Compiler:
             rounded_up=margin.rounding == "up",
             orders=margin.orders == "larger_side",
             bankruptcy=margin.bankruptcy,
+            whole_ticks=margin.price_rounding == "conservative",
             quantum=tuple(Fraction(currency.quantum) for currency in self.ruleset.currencies.values()),
         )
 

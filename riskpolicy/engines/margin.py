@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -18,6 +19,7 @@ from riskpolicy.engines.core.solver import boundary_price, nearest_float
 from riskpolicy.engines.core.supposed import with_positions
 from riskpolicy.kernel import _kernel
 from riskpolicy.kernel.program import UNIT
+from riskpolicy.numbers import exact
 from riskpolicy.plan.plan import Trigger
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -237,7 +239,19 @@ def _shared_prices(bound: Bound, margins: Margins, share: str) -> Floats:
         own = margins.equity[p.bucket] * weight / total[p.bucket]
         x = np.where(inverse, 1 / mark + own / size, mark - own / size)
         price = np.where(inverse, 1 / x, x)
-    return np.where((x > 0) & np.isfinite(price), price, np.nan)
+    found = np.where((x > 0) & np.isfinite(price), price, np.nan)
+    return _in_ticks(bound, found, lambda i: _shared_price(bound, i, share))
+
+
+def _shared_price(bound: Bound, i: int, share: str) -> Fraction | None:
+    bucket = ExactBucket(bound, int(bound.positions.bucket[i]))
+    p = bucket.positions[bucket.members.index(i)]
+    weight, total = p.maintenance_margin, bucket.maintenance_margin
+    if share == "notional":
+        weight, total = p.notional, bucket.notional
+    own = bucket.equity * weight / total
+    x = 1 / p.mark_price + own / p.size if p.inverse else p.mark_price - own / p.size
+    return None if x <= 0 else 1 / x if p.inverse else x
 
 
 def _boundary(
@@ -268,6 +282,24 @@ def _boundary(
     for i in np.flatnonzero(np.isinf(out) | _together(bound, maintained=slopes[2] != 0)).tolist():
         found = boundary_price(bound, i, exactly, triggered=bool(triggered[p.bucket[i]]))
         out[i] = nearest_float(found)
+    return _in_ticks(bound, out, lambda i: boundary_price(bound, i, exactly, triggered=bool(triggered[p.bucket[i]])))
+
+
+def _in_ticks(bound: Bound, prices: Floats, exactly: Callable[[int], Fraction | None]) -> Floats:
+    """Return prices in whole ticks where the ruleset says so: up for longs, down for shorts, decided exactly."""
+    if not bound.plan.requirements.whole_ticks:
+        return prices
+    p, ticks = bound.positions, bound.plan.instruments.tick
+    out = prices.copy()
+    for i in np.flatnonzero(np.isfinite(prices)).tolist():
+        tick = ticks[int(p.instrument[i])]
+        if tick is None:
+            continue
+        steps = exact(float(prices[i])) / tick
+        if abs(steps - round(steps)) < abs(steps) * Fraction(1, 10**9):
+            known = exactly(i)
+            steps = steps if known is None else known / tick
+        out[i] = float((math.ceil(steps) if p.quantity[i] > 0 else math.floor(steps)) * tick)
     return out
 
 

@@ -215,13 +215,15 @@ class Collateral:
 class Requirements:
     """How requirements are put together: netting, rounding and orders, each on or off; bankruptcy by which share.
 
-    `bankruptcy` is account, maintenance or notional. `quantum` is per currency.
+    `bankruptcy` is account, maintenance or notional. With `whole_ticks` prices are rounded up for longs, down for
+    shorts. `quantum` is per currency.
     """
 
     netting: bool
     rounded_up: bool
     orders: bool
     bankruptcy: str
+    whole_ticks: bool
     quantum: tuple[Fraction, ...]
 
 

@@ -158,6 +158,10 @@ class Margin(Written):
         description="the bankruptcy price in a cross bucket: the price at which this market alone exhausts the equity, "
         "or the price at which the position gives up its share of the equity, by maintenance margin or by notional",
     )
+    price_rounding: Literal["none", "conservative"] = Field(
+        default="none",
+        description="conservative: liquidation and bankruptcy prices are whole ticks, up for longs, down for shorts",
+    )
     collateral: Collateral | None = Field(
         default=None, description="assets that count, and whether balances are pooled"
     )

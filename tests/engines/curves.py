@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 F = Fraction
+ZERO, ONE = F(0), F(1)
 
 
 def root(value: Fraction) -> Fraction:
@@ -27,11 +28,11 @@ class Terms:
     rate: str
     caps: list[Fraction | None] = field(default_factory=list)
     rates: list[Fraction] = field(default_factory=list)
-    base: Fraction = F(0)
-    slope: Fraction = F(0)
-    factor: Fraction = F(0)
-    share: Fraction = F(0)
-    most: Fraction = F(1)
+    base: Fraction = ZERO
+    slope: Fraction = ZERO
+    factor: Fraction = ZERO
+    share: Fraction = ZERO
+    most: Fraction = ONE
     edge: str = "lower"
 
     def value(self, quantity: Fraction, price: Fraction) -> Fraction:

@@ -1,4 +1,4 @@
-"""Every payoff, key, basis and rate against the definitions, and the solver against what the definitions say around it."""
+"""Every payoff, key, basis and rate against the definitions, and the solver against what they say around it."""
 
 import random
 from fractions import Fraction

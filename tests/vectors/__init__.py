@@ -79,7 +79,16 @@ def _run(entry: Entry) -> Outcome:
     except (KeyError, TypeError, ValueError) as error:
         return Outcome(entry["id"], wanted, f"a malformed entry: {type(error).__name__} {error}", "fail")
     verdict = "pass" if agrees(got, wanted, entry.get("tolerance", 0)) else "fail"
-    return Outcome(entry["id"], wanted, got, verdict)
+    return Outcome(entry["id"], wanted, _plain(got), verdict)
+
+
+def _plain(got: Any) -> Any:
+    """An answer as it is printed: fractions as whole numbers or floats."""
+    if isinstance(got, dict):
+        return {key: _plain(value) for key, value in got.items()}
+    if isinstance(got, list):
+        return [_plain(value) for value in got]
+    return (int(got) if got.denominator == 1 else float(got)) if isinstance(got, Fraction) else got
 
 
 def agrees(got: Any, wanted: Any, tolerance: float | str) -> bool:
@@ -91,7 +100,7 @@ def agrees(got: Any, wanted: Any, tolerance: float | str) -> bool:
         return same and all(agrees(g, w, tolerance) for g, w in zip(got, wanted, strict=True))
     if isinstance(wanted, bool) or not isinstance(wanted, int | float):
         return bool(got == wanted)
-    if not isinstance(got, int | float) or isinstance(got, bool):
+    if not isinstance(got, int | float | Fraction) or isinstance(got, bool):
         return False
     relative = isinstance(tolerance, str)
     allowed = Fraction(tolerance.split()[0]) if isinstance(tolerance, str) else exact(tolerance)

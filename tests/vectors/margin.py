@@ -26,7 +26,7 @@ def liquidation_price(entry: Entry) -> Any:
     if "rows" in entry:
         return [_reported(dict(zip(entry["columns"], row, strict=True))) for row in entry["rows"]]
     given = entry["in"]
-    if {"mmr", "wallet_balance"} <= set(given):
+    if "wallet_balance" in given:
         return _cross(given)
     if {"leverage", "entry", "mmr"} <= set(given):
         return _from_leverage(given)
@@ -132,11 +132,9 @@ def step_margin(entry: Entry) -> Any:
     ruleset = _table({"rows": [first], "generated": step}, key="notional")
     maintained, initial = [], []
     for size in given["positions_xbt"]:
-        row = venue.evaluate(
-            ruleset, venue.cross([("A", "BTCUSDT", size, 1)], {"A": size}, {"BTCUSDT": 1})
-        ).positions.row(0)
-        maintained.append(_number(row["maintenance_margin"]) / size)
-        initial.append(_number(row["initial_margin"]) / size)
+        got = _exactly(venue.evaluate(ruleset, venue.cross([("A", "BTCUSDT", size, 1)], {"A": size}, {"BTCUSDT": 1})))
+        maintained.append(got["maintenance_margin"] / exact(size))
+        initial.append(got["initial_margin"] / exact(size))
     return {"maintenance_rate": maintained, "initial_rate": initial}
 
 
@@ -239,19 +237,44 @@ def _reported(row: dict[str, Any]) -> Any:
 
 
 def _cross(given: dict[str, Any]) -> Any:
-    """A cross account: the position in a tier of the given rate and deduction, the rest as one other position."""
-    ruleset = venue.tiers(_rows(given["mmr"], given.get("deduction", 0)))
-    ruleset["instruments"].append({**ruleset["instruments"][0], "symbols": ["OTHER"], "tiers": "other"})
-    other_tier = {**ruleset["margin"]["tiers"][0], "id": "other", "rows": [["unlimited", "1%"]]}
-    ruleset["margin"]["tiers"].append(other_tier)
-    positions = [("A", "BTCUSDT", given["quantity"] * _sign(given["side"]), given["entry"])]
-    marks = {"BTCUSDT": given.get("mark", given["entry"])}
+    """A cross account: the position, then its further legs, or the rest of the account as one other position.
+
+    The position's tier has the given rate and deduction, or its table is given as floors and rates.
+    """
+    ruleset = venue.tiers(_given_rows(given))
+    legs = [given, *given.get("legs", given.get("others", []))] if "quantity" in given else list(given["legs"])
+    template, table = ruleset["instruments"][0], ruleset["margin"]["tiers"][0]
+    ruleset["instruments"], ruleset["margin"]["tiers"] = [], []
+    positions, marks = [], {}
+    for number, leg in enumerate(legs):
+        symbol = f"I{number}"
+        ruleset["instruments"].append({**template, "symbols": [symbol], "tiers": symbol})
+        ruleset["margin"]["tiers"].append({**table, "id": symbol, "rows": _given_rows(leg)})
+        positions.append(("A", symbol, leg["quantity"] * _sign(leg["side"]), leg["entry"]))
+        marks[symbol] = leg.get("mark", leg["entry"])
     if given.get("other_maintenance"):
+        ruleset["instruments"].append({**template, "symbols": ["OTHER"], "tiers": "other"})
+        ruleset["margin"]["tiers"].append({**table, "id": "other", "rows": [["unlimited", "1%"]]})
         marks["OTHER"] = given["other_maintenance"] * 100
         positions.append(("A", "OTHER", 1, marks["OTHER"] - given.get("other_unrealized", 0)))
     evaluation = venue.evaluate(ruleset, venue.cross(positions, {"A": given["wallet_balance"]}, marks))
-    row = evaluation.positions.row(0)
-    return {"liquidation_price": row["liquidation_price"], "unrealized_pnl": _number(row["unrealized_pnl"])}
+    rows = list(evaluation.positions.rows())
+    return {
+        "liquidation_price": rows[0]["liquidation_price"],
+        "liquidation_prices": [row["liquidation_price"] for row in rows[: len(legs)]],
+        "bankruptcy_price": rows[0]["bankruptcy_price"],
+        "unrealized_pnl": _number(rows[0]["unrealized_pnl"]),
+        **_exactly(evaluation),
+    }
+
+
+def _given_rows(given: dict[str, Any]) -> list[list[Any]]:
+    """The tiers of a leg: [floor, rate] each, or one of the given rate and deduction."""
+    tiers = given.get("tiers", given.get("brackets"))
+    if not tiers:
+        return _rows(given["mmr"], given.get("deduction", 0))
+    caps = [*(tier[0] for tier in tiers[1:]), "unlimited"]
+    return [[cap, _rate(tier[1])] for cap, tier in zip(caps, tiers, strict=True)]
 
 
 def _from_leverage(given: dict[str, Any]) -> Any:

@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from riskpolicy.compiler import compile_ruleset
+from riskpolicy.engines.check import Order, check_order, check_orders
+from riskpolicy.engines.core.changes import Amount
 from riskpolicy.engines.core.reasons import Reason
+from riskpolicy.engines.core.tables import ResultTable, Value
+from riskpolicy.engines.core.verdict import Verdict
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.explain import explain_account
+from riskpolicy.engines.heal import Healing, heal_account, margin_modes
 from riskpolicy.errors import Place
 from riskpolicy.hooks import resolve_plugins
 from riskpolicy.plan.plan import Plan
@@ -52,6 +57,50 @@ class Policy:
     def explain(self, evaluation: Evaluation, account: str | int) -> tuple[Reason, ...]:
         """Explain each bucket of an account, in exact arithmetic. QueryError for an unknown account."""
         return explain_account(evaluation, account)
+
+    def check(
+        self,
+        snapshot: Evaluation | Snapshot | Mapping[str, Any] | str | Path,
+        account: str | int,
+        instrument: str | int,
+        side: str,
+        quantity: Amount,
+        price: Amount | None = None,
+        *,
+        margin_mode: str | None = None,
+        position_side: str = "net",
+        leverage: Amount | None = None,
+        reduce_only: bool = False,
+    ) -> Verdict:
+        """Judge an order before it is placed: margin after the fill with the orders open now, tier cap, states.
+
+        Pass an Evaluation to check many orders against one snapshot. `side` is buy or sell, `quantity` contracts above
+        zero, `price` None a market order at the mark. An order that adds to the position is allowed where
+        initial equity >= initial margin after the fill. Whatever is unknown is a refusal: the verdict's code says what.
+        SnapshotError for a snapshot that cannot be used.
+        """
+        order = Order(account, instrument, side, quantity, price, margin_mode, position_side, leverage, reduce_only)
+        return check_order(snapshot if isinstance(snapshot, Evaluation) else self.evaluate(snapshot), order)
+
+    def check_orders(
+        self, snapshot: Evaluation | Snapshot | Mapping[str, Any] | str | Path, orders: Any
+    ) -> ResultTable:
+        """Judge many orders, each by itself: a mapping of columns or a list of rows as `check` takes them.
+
+        Columns of the result: the order's own, then allowed, code and rule.
+        """
+        evaluation = snapshot if isinstance(snapshot, Evaluation) else self.evaluate(snapshot)
+        return check_orders(evaluation, orders)
+
+    def heal(self, evaluation: Evaluation, account: str | int) -> tuple[Healing, ...]:
+        """Return what would end the liquidation of each bucket of an account: deposit, reduction or price."""
+        return heal_account(evaluation, account)
+
+    def margin_modes(
+        self, evaluation: Evaluation, account: str | int, instrument: str | int, margin: Amount | None = None
+    ) -> dict[str, dict[str, Value]]:
+        """Return a position's margins, prices and state under cross and under isolated margin, side by side."""
+        return margin_modes(evaluation, account, instrument, margin)
 
     def place(self, rule_id: str) -> Place:
         """Return the place in the ruleset's file that states a rule."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from riskpolicy.engines.core.bind import bind
 from riskpolicy.engines.core.bound import CROSS, Bound
+from riskpolicy.engines.core.changes import Amount, read_fill, shocked, with_fill, with_open_order
 from riskpolicy.engines.core.margins import BucketColumns, Margins, PositionColumns
 from riskpolicy.engines.core.tables import ResultTable, Value, count, money, number, rules, text
 from riskpolicy.engines.deleveraging import Queue, head_positions, rank_positions
@@ -76,6 +77,33 @@ class Evaluation:
             }
             for place, (i, score) in enumerate(head, 1)
         ]
+
+    def shock(self, prices: Mapping[str, Amount]) -> Evaluation:
+        """Return the evaluation at other mark prices: `{"BTC": "-20%"}` moves one, `{"BTC": 50000}` sets it.
+
+        Prices are by instrument; `*` stands for all others, and takes a percentage. QueryError for an unknown
+        instrument, or for a price that is not above zero.
+        """
+        return Evaluation(self.plan, shocked(self.bound, prices), self.threads)
+
+    def with_fill(
+        self, account: str | int, instrument: str | int, side: str, quantity: Amount, price: Amount | None = None,
+        *, position_side: str = "net",
+    ) -> Evaluation:  # fmt: skip
+        """Return the evaluation after a fill at a price (None: the mark); realized profit goes to the balance.
+
+        `side` is buy or sell, `quantity` contracts above zero. QueryError for what the snapshot does not have.
+        """
+        fill = read_fill(self.bound, account, instrument, side, quantity, price, position_side)
+        return Evaluation(self.plan, with_fill(self.bound, fill), self.threads)
+
+    def with_order(
+        self, account: str | int, instrument: str | int, side: str, quantity: Amount, price: Amount | None = None,
+        *, reduce_only: bool = False,
+    ) -> Evaluation:  # fmt: skip
+        """Return the evaluation with one more open order; `quantity` is contracts above zero."""
+        fill = read_fill(self.bound, account, instrument, side, quantity, price, "net")
+        return Evaluation(self.plan, with_open_order(self.bound, fill, reduce_only=reduce_only), self.threads)
 
     @cached_property
     def planned(self) -> Draws:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from riskpolicy.engines.core.bound import CROSS, Bound, sums_of
-from riskpolicy.engines.core.exact import ExactBucket, ExactPosition, OpenSize, holding, open_sizes
+from riskpolicy.engines.core.exact import ExactBucket, ExactPosition, OpenSize, holding
 from riskpolicy.engines.core.margins import BucketColumns, MarginPass, Margins, PositionColumns
 from riskpolicy.engines.core.programs import undefined_rows
 from riskpolicy.engines.core.solver import boundary_price, nearest_float
@@ -162,7 +162,10 @@ class _Adjusting:
         supposed: list[tuple[int, OpenSize]] = []
         for account in owners.tolist():
             for bucket in range(int(bound.buckets.start[account]), int(bound.buckets.start[account + 1])):
-                supposed += [(bucket, found) for found in open_sizes(bound, bucket)]
+                exact_bucket = ExactBucket(bound, bucket)
+                for found in exact_bucket.open_sizes:
+                    members = tuple(exact_bucket.members[k] for k in found.members)
+                    supposed.append((bucket, OpenSize(members, found.holding)))
         supposed.sort(key=lambda s: s[0])
         virtual = with_positions(bound, [(bucket, size.holding) for bucket, size in supposed])
         exact = [ExactPosition(bound, size.holding) for _, size in supposed]

@@ -213,17 +213,21 @@ class Bound:
 
         That of its isolated position in it, if it has one, else its cross bucket in the settlement currency.
         """
-        b, first, end = self.buckets, int(self.buckets.start[account]), int(self.buckets.start[account + 1])
-        currency = int(self.plan.instruments.currency[instrument])
-        if self.price is not None and self.plan.collateral is not None:
-            currency = self.plan.collateral.currency
-        cross = -1
-        for bucket in range(first, end):
+        b = self.buckets
+        for bucket in range(int(b.start[account]), int(b.start[account + 1])):
             if b.instrument[bucket] == instrument:
                 return bucket
+        return self.cross_bucket(account, instrument)
+
+    def cross_bucket(self, account: int, instrument: int) -> int:
+        """Return the cross bucket that an account's positions in an instrument would be in, -1 where it has none."""
+        b, currency = self.buckets, int(self.plan.instruments.currency[instrument])
+        if self.price is not None and self.plan.collateral is not None:
+            currency = self.plan.collateral.currency
+        for bucket in range(int(b.start[account]), int(b.start[account + 1])):
             if b.instrument[bucket] == CROSS and b.currency[bucket] == currency:
-                cross = bucket
-        return cross
+                return bucket
+        return -1
 
     def conversion_of(self, bucket: int, instrument: int) -> Fraction:
         """Return what one unit of an instrument's settlement currency is worth in a bucket."""

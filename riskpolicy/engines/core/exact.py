@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import TypeAlias
@@ -35,6 +35,29 @@ class Holding:
     wallet: Fraction = Fraction(0)
     accrued_funding: Fraction = Fraction(0)
     conversion: Fraction = Fraction(1)
+
+
+def filled(held: Holding, quantity: Fraction, price: Fraction, *, plan: Plan) -> tuple[Holding, Fraction]:
+    """Return a position after a fill of signed contracts, and the profit that the fill realizes, in settlement money.
+
+    What is added enters at the average price, of an inverse the harmonic one; what is closed leaves at its entry price.
+    """
+    after = held.quantity + quantity
+    inverse = plan.instruments.inverse[held.instrument]
+    if held.quantity * quantity >= 0:
+        if after == 0:
+            return held, Fraction(0)
+        parts = ((abs(held.quantity), held.entry_price), (abs(quantity), price))
+        if inverse:
+            entry = abs(after) / sum((size / at for size, at in parts), Fraction(0))
+        else:
+            entry = sum((size * at for size, at in parts), Fraction(0)) / abs(after)
+        return replace(held, quantity=after, entry_price=entry), Fraction(0)
+    closed = -quantity if abs(quantity) <= abs(held.quantity) else held.quantity
+    size = closed * plan.instruments.contract_size_exact[held.instrument]
+    change = 1 / held.entry_price - 1 / price if inverse else price - held.entry_price
+    entry = held.entry_price if held.quantity * after >= 0 else price
+    return replace(held, quantity=after, entry_price=entry), size * change
 
 
 class ExactPosition:
@@ -137,20 +160,42 @@ class ExactPosition:
         return -(-margin // quantum) * quantum
 
 
-class ExactBucket:
-    """One bucket, exactly, with its positions in canonical order.
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is different from the snapshot in one bucket: holdings by position, new ones, balance and open orders.
 
-    `marks` replaces mark prices by instrument, for questions about other prices.
+    An order is (instrument, signed contracts); `marks` replaces mark prices by instrument.
     """
 
-    def __init__(self, bound: Bound, bucket: int, marks: Mapping[int, Fraction] | None = None) -> None:
+    held: Mapping[int, Holding] = field(default_factory=dict)
+    added: tuple[Holding, ...] = ()
+    balance: Fraction = Fraction(0)
+    orders: tuple[tuple[int, Fraction], ...] = ()
+    marks: Mapping[int, Fraction] = field(default_factory=dict)
+
+
+_NOTHING = Change()
+
+
+class ExactBucket:
+    """One bucket, exactly, with its positions in canonical order, as it is or as it would be after a change."""
+
+    def __init__(self, bound: Bound, bucket: int, change: Change = _NOTHING) -> None:
         self.bound = bound
         self.bucket = bucket
+        self.change = change
         self.members = bound.members(bucket)
-        self.wallet_balance: Fraction = bound.exact_wallet(bucket)
-        self.positions = tuple(
-            ExactPosition(bound, holding(bound, i, self.wallet_balance, marks or {})) for i in self.members
-        )
+        self.wallet_balance: Fraction = bound.exact_wallet(bucket) + change.balance
+        self.positions = tuple(ExactPosition(bound, self._marked(h)) for h in (*self._held(), *change.added))
+
+    def _held(self) -> Iterator[Holding]:
+        for i in self.members:
+            changed = self.change.held.get(i)
+            yield holding(self.bound, i, self.wallet_balance) if changed is None else changed
+
+    def _marked(self, held: Holding) -> Holding:
+        mark = self.change.marks.get(held.instrument)
+        return held if mark is None else replace(held, mark_price=mark)
 
     def _sum(self, of: Callable[[ExactPosition], Fraction]) -> Fraction:
         return sum((of(p) * p.held.conversion for p in self.positions), Fraction(0))
@@ -188,20 +233,56 @@ class ExactBucket:
     @property
     def initial_equity(self) -> Fraction:
         """Equity with collateral at its initial weights: what initial margin is taken from."""
-        return self.bound.exact_wallet(self.bucket, initial=True) + self.unrealized_pnl + self.accrued_funding
+        wallet = self.bound.exact_wallet(self.bucket, initial=True) + self.change.balance
+        return wallet + self.unrealized_pnl + self.accrued_funding
 
     @cached_property
     def order_margin(self) -> Fraction:
         """What open orders add to initial margin."""
-        return sum((self._with_orders(p) for p in open_sizes(self.bound, self.bucket)), Fraction(0))
+        return sum((self._added(size) for size in self.open_sizes), Fraction(0))
 
-    def _with_orders(self, supposed: OpenSize) -> Fraction:
-        held = [self.positions[self.members.index(i)] for i in supposed.members]
-        whole = ExactPosition(self.bound, supposed.holding)
+    def _added(self, size: OpenSize) -> Fraction:
+        whole = ExactPosition(self.bound, size.holding)
         margin = whole.initial_margin or Fraction(0)
-        return (
-            margin - sum((p.initial_margin or Fraction(0) for p in held), Fraction(0))
-        ) * supposed.holding.conversion
+        own = sum((self.positions[k].initial_margin or Fraction(0) for k in size.members), Fraction(0))
+        return (margin - own) * size.holding.conversion
+
+    @cached_property
+    def open_sizes(self) -> list[OpenSize]:
+        """The worst case of each instrument with open orders that can add to a position.
+
+        The larger of the position with all buys and that with all sells; of hedged sides, each with its own orders.
+        """
+        if not self.bound.plan.requirements.orders:
+            return []
+        sides: dict[int, list[Fraction]] = {}
+        for number, quantity in (*open_orders(self.bound, self.bucket), *self.change.orders):
+            sides.setdefault(number, [Fraction(0), Fraction(0)])[quantity < 0] += abs(quantity)
+        found = []
+        for number in sorted(sides):
+            members = [k for k, p in enumerate(self.positions) if p.number == number]
+            found += self._worst(number, members, *sides[number])
+        return found
+
+    def _worst(self, number: int, members: list[int], buys: Fraction, sells: Fraction) -> list[OpenSize]:
+        held = [self.positions[k].held for k in members]
+        supposed = self.supposed(number)
+        if self.bound.snapshot.ordered.sided:
+            out = []
+            for more, sign in ((buys, 1), (sells, -1)):
+                legs = [(k, h) for k, h in zip(members, held, strict=True) if h.quantity * sign > 0]
+                of = legs[0][1] if legs else supposed
+                out.append(OpenSize(tuple(k for k, _ in legs), replace(of, quantity=of.quantity + sign * more)))
+            return out
+        of = held[0] if held else supposed
+        both = (of.quantity + buys, of.quantity - sells)
+        return [OpenSize(tuple(members), replace(of, quantity=max(both, key=abs)))]
+
+    def supposed(self, number: int) -> Holding:
+        """Return a position of no contracts in an instrument, entered at the mark."""
+        mark = self.change.marks.get(number) or self.bound.exact_mark(number)
+        conversion = self.bound.conversion_of(self.bucket, number)
+        return Holding(number, Fraction(0), mark, mark, None, self.wallet_balance, Fraction(0), conversion)
 
     @cached_property
     def initial_margin(self) -> Fraction:
@@ -226,16 +307,15 @@ class ExactBucket:
         return _Row(_BUCKET, self)
 
 
-def holding(bound: Bound, i: int, wallet: Fraction, marks: Mapping[int, Fraction] | None = None) -> Holding:
+def holding(bound: Bound, i: int, wallet: Fraction) -> Holding:
     """Return the exact terms of position i."""
     number = int(bound.positions.instrument[i])
     quantity, entry_price, leverage = bound.exact_position(i)
-    mark = (marks or {}).get(number)
     return Holding(
         number,
         quantity,
         entry_price,
-        bound.exact_mark(number) if mark is None else mark,
+        bound.exact_mark(number),
         leverage,
         wallet,
         bound.exact_funding(i),
@@ -245,53 +325,27 @@ def holding(bound: Bound, i: int, wallet: Fraction, marks: Mapping[int, Fraction
 
 @dataclass(frozen=True, slots=True)
 class OpenSize:
-    """An instrument with open orders: the position that would be open if one side filled, and what is open now."""
+    """An instrument with open orders: the position that would be open if one side filled.
+
+    `members` are the places of what is held of it now among the bucket's positions.
+    """
 
     members: tuple[int, ...]
     holding: Holding
 
 
-def open_sizes(bound: Bound, bucket: int) -> list[OpenSize]:
-    """Return the worst case of each instrument in which a bucket has open orders that can add to a position.
+def open_orders(bound: Bound, bucket: int) -> list[tuple[int, Fraction]]:
+    """Return (instrument, signed contracts) of a bucket's open orders that can add to a position.
 
-    The larger of the position with all buys and that with all sells; of hedged sides, each with its own orders.
     An account's orders belong to its isolated position in the instrument, if it has one, else to its cross bucket.
     """
     orders = bound.orders
-    if orders is None or not bound.plan.requirements.orders:
+    if orders is None:
         return []
     account = int(bound.buckets.account[bucket])
-    rows = range(int(orders.start[account]), int(orders.start[account + 1]))
-    members = bound.members(bucket)
-    found = []
-    for number in sorted({int(orders.instrument[r]) for r in rows if not orders.reduce_only[r]}):
-        if bound.bucket_of(account, number) != bucket:
-            continue
-        mine = [r for r in rows if int(orders.instrument[r]) == number and not orders.reduce_only[r]]
-        buys = sum((bound.exact_order(r) for r in mine if orders.quantity[r] > 0), Fraction(0))
-        sells = sum((-bound.exact_order(r) for r in mine if orders.quantity[r] < 0), Fraction(0))
-        found += _worst(
-            bound, bucket, number, [i for i in members if bound.positions.instrument[i] == number], buys, sells
-        )
-    return found
-
-
-def _worst(
-    bound: Bound, bucket: int, number: int, members: list[int], buys: Fraction, sells: Fraction
-) -> list[OpenSize]:
-    wallet, mark = bound.exact_wallet(bucket), bound.exact_mark(number)
-    held = [holding(bound, i, wallet) for i in members]
-    supposed = Holding(number, Fraction(0), mark, mark, None, wallet, Fraction(0), bound.conversion_of(bucket, number))
-    if bound.snapshot.ordered.sided:
-        out = []
-        for more, sign in ((buys, 1), (sells, -1)):
-            legs = [(i, h) for i, h in zip(members, held, strict=True) if h.quantity * sign > 0]
-            of = legs[0][1] if legs else supposed
-            out.append(OpenSize(tuple(i for i, _ in legs), replace(of, quantity=of.quantity + sign * more)))
-        return out
-    of = held[0] if held else supposed
-    both = (of.quantity + buys, of.quantity - sells)
-    return [OpenSize(tuple(members), replace(of, quantity=max(both, key=abs)))]
+    rows = [r for r in range(int(orders.start[account]), int(orders.start[account + 1])) if not orders.reduce_only[r]]
+    own = {n: bound.bucket_of(account, n) == bucket for n in {int(orders.instrument[r]) for r in rows}}
+    return [(int(orders.instrument[r]), bound.exact_order(r)) for r in rows if own[int(orders.instrument[r])]]
 
 
 class _Row(Mapping[str, Number]):

@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from riskpolicy.engines.core.bound import Bound
-from riskpolicy.engines.core.exact import ExactBucket, ExactPosition
+from riskpolicy.engines.core.exact import Change, ExactBucket, ExactPosition
 from riskpolicy.plan.plan import Curve, Market
 
 #: Health at x.
@@ -39,7 +39,7 @@ def boundary_price(
     mark = bound.exact_mark(number)
 
     def health(x: Fraction) -> Fraction:
-        return health_of(ExactBucket(bound, bucket, {number: 1 / x if inverse else x}))
+        return health_of(ExactBucket(bound, bucket, Change(marks={number: 1 / x if inverse else x})))
 
     start = 1 / mark if inverse else mark
     gains_with_x = (exposure > 0) != inverse

@@ -18,6 +18,8 @@ FACE = GROUND | {
     "engines.core",
     "engines.evaluate",
     "engines.explain",
+    "engines.check",
+    "engines.heal",
 }
 
 #: What each room may import of ours, itself aside.
@@ -32,7 +34,7 @@ MAY_IMPORT = {
     "engines.core": GROUND | {"plan", "kernel", "snapshot"},
     **dict.fromkeys(MECHANISMS, CORE),
     "engines.evaluate": CORE | MECHANISMS,
-    "engines.explain": CORE | MECHANISMS | {"engines.evaluate"},
+    **{f"engines.{name}": CORE | MECHANISMS | {"engines.evaluate"} for name in ("explain", "check", "heal")},
     "hooks": GROUND | {"engines.core"},
     "policy": FACE,
     "": FACE | {"policy"},

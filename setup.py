@@ -12,7 +12,7 @@ UNIX = ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-mat
 kernel = Extension(
     "riskpolicy.kernel._kernel",
     ["riskpolicy/kernel/_kernel.pyx"],
-    depends=[f"riskpolicy/kernel/{part}.pxi" for part in ("memory", "programs", "margins", "ranking")],
+    depends=[f"riskpolicy/kernel/{part}.pxi" for part in ("memory", "programs", "margins", "ranking", "gate")],
     extra_compile_args=[] if sys.platform == "win32" else UNIX,
 )
 

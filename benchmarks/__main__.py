@@ -1,4 +1,4 @@
-"""`python -m benchmarks W1 W2 W7`: riskpolicy against its peers, in one run, equal answers checked first."""
+"""`python -m benchmarks W1 W2 W4 W7`: riskpolicy against its peers, in one run, equal answers checked first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import expression, fused, mark_to_adl, venue
+from benchmarks import expression, fused, mark_to_adl, order_gate, venue
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.snapshot.snapshot import Snapshot
 
@@ -132,6 +132,28 @@ def measure(work: str, n: int, seconds: float, library: Any) -> list[dict[str, A
     ]
 
 
+def measure_gate(seconds: float) -> list[dict[str, Any]]:
+    """Time single order checks; seconds are medians, and `p99` stands beside them."""
+    rows = []
+    own = 0.0
+    for accounts in (1_000, 100_000, 1_000_000):
+        progress(f"W4, {accounts:,} accounts")
+        took = order_gate.measure(accounts, seconds)
+        own = own or took["seen median"]
+        for name, label in (("seen", "an account just seen"), ("random", "accounts at random")):
+            row = {"work": "W4", "n": accounts, "contender": f"riskpolicy, {label}", "threads": 1}
+            row |= {
+                "seconds": took[f"{name} median"],
+                "ratio": took[f"{name} median"] / own,
+                "p99": took[f"{name} p99"],
+            }
+            rows.append(row)
+    for name, took_one in order_gate.one_rule().items():
+        row = {"work": "W4", "n": 1, "contender": f"{name}, one expression", "threads": 1}
+        rows.append({**row, "seconds": took_one, "ratio": took_one / own})
+    return rows
+
+
 def installed(name: str) -> bool:
     try:
         version(name)
@@ -161,8 +183,17 @@ def as_table(rows: list[dict[str, Any]]) -> str:
     lines = ["| work | n | contender | threads | ms | ns a position | ratio |", "|---|---:|---|---:|---:|---:|---:|"]
     for row in rows:
         seconds, n = row["seconds"], row["n"]
-        cells = (row["work"], f"{n:,}", row["contender"], row["threads"], f"{seconds * 1e3:.2f}")
-        lines.append(f"| {' | '.join(map(str, cells))} | {seconds / n * 1e9:.1f} | {row['ratio']:.2f} |")
+        one = row["work"] == "W4"
+        cells = (
+            row["work"],
+            f"{n:,}",
+            row["contender"],
+            row["threads"],
+            f"{seconds * 1e3:.5f}" if one else f"{seconds * 1e3:.2f}",
+        )
+        lines.append(
+            f"| {' | '.join(map(str, cells))} | {seconds / (1 if one else n) * 1e9:.1f} | {row['ratio']:.2f} |"
+        )
     return "\n".join(lines)
 
 
@@ -199,7 +230,7 @@ def as_chart(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("work", nargs="+", choices=["W1", "W2", "W7"])
+    parser.add_argument("work", nargs="+", choices=["W1", "W2", "W4", "W7"])
     parser.add_argument("--n", type=int, action="append", help="positions or rows; may be repeated")
     parser.add_argument("--seconds", type=float, default=2.0, help="for the repetitions of each contender")
     parser.add_argument("--format", choices=["text", "json"], default="text")
@@ -210,11 +241,14 @@ def main() -> None:
     library = fused.compiled() if {"W1", "W2"} & set(chosen.work) else None
     rows = []
     for work in chosen.work:
+        if work == "W4":
+            rows += measure_gate(chosen.seconds)
+            continue
         for n in chosen.n or ([10_000, 1_000_000] if work == "W7" else [1_000_000]):
             rows += measure(work, n, chosen.seconds, library)
     if chosen.chart:
         with open(chosen.chart, "w", encoding="utf-8") as file:
-            file.write(as_chart(rows))
+            file.write(as_chart([row for row in rows if row["work"] != "W4"]))
     if chosen.format == "json":
         print(json.dumps({"rows": rows, **machine()}, indent=2))
     else:

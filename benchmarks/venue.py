@@ -65,10 +65,10 @@ class Venue:
         return tables
 
 
-def make(n: int, seed: int = 1) -> Venue:
+def make(n: int, seed: int = 1, accounts: int | None = None) -> Venue:
     """Draw a venue: popularity Pareto, sizes log-normal in lots, entries within 5 % of the mark in ticks."""
     rng = np.random.default_rng(seed)
-    accounts = max(n // 4, 1)
+    accounts = accounts or max(n // 4, 1)
     popularity = rng.pareto(1.1, INSTRUMENTS) + 0.05
     mark = np.round(np.exp(rng.uniform(-2, 10, INSTRUMENTS)), 4)
     account, instrument = _holdings(rng, n, accounts, popularity / popularity.sum())

@@ -1,5 +1,6 @@
 """Types of the compiled loops; see the docstrings in _kernel.pyx."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -138,3 +139,32 @@ def rank_segments(
     rank: _I,
 ) -> list[int]: ...
 def light_pass(instrument: _I, quantity: _F, rank: _I, edge: _I, first: int, end: int, light: _I1) -> None: ...
+
+SUPPOSED: tuple[str, ...]
+
+class Answer:
+    code: str
+    rule: str | None
+    asked: tuple[Any, ...]
+
+class Gate:
+    def __init__(
+        self,
+        accounts: dict[Any, int],
+        instruments: dict[Any, int],
+        kind: type[Answer],
+        later: Callable[..., Any],
+        tables: Tables,
+        rule: Code,
+        slots: Slots,
+        scratch: _F,
+        positions: tuple[Any, ...],
+        buckets: tuple[Any, ...],
+        currency: _I,
+        max_leverage: _F,
+        steps: _F,
+        trigger: tuple[float, float, float, float],
+        codes: tuple[str, ...],
+        rules: tuple[str | None, ...],
+    ) -> None: ...
+    def check(self, account: Any, instrument: Any, side: Any, quantity: Any, price: Any = None) -> Any: ...

@@ -5,7 +5,7 @@ Nothing here knows a venue or a ruleset, and no loop touches a Python object. Ca
 lengths, index ranges and programs are verified before they arrive.
 """
 
-from libc.math cimport INFINITY, NAN, fabs, nextafter, sqrt
+from libc.math cimport INFINITY, NAN, fabs, nearbyint, nextafter, sqrt
 from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc, realloc
@@ -25,3 +25,4 @@ include "memory.pxi"
 include "programs.pxi"
 include "margins.pxi"
 include "ranking.pxi"
+include "gate.pxi"

@@ -197,3 +197,50 @@ def test_many_orders_at_once():
         policy.check_orders(evaluation, [{**rows[0], "quantiti": 1}])
     with pytest.raises(rp.QueryError, match="lacks `side`"):
         policy.check_orders(evaluation, [{"account": "A", "instrument": "BTCUSDT", "quantity": 1}])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_gate_says_what_the_exact_check_says(seed):
+    """On random accounts and on orders at, just above and just below the largest that passes."""
+    rng = random.Random(100 + seed)
+    payoff, rate = rng.choice(["linear", "inverse"]), rng.choice(["bracket", "step", "linear", "square_root"])
+    ruleset = venue.base()
+    table = {"id": "btc", "key": rng.choice(["notional", "coin", "contracts"]), "rate": rate}
+    if rate in ("bracket", "step"):
+        table |= {"columns": ["up_to", "maintenance", "max_leverage"]}
+        table["rows"] = [[20, "1%", 50], [60, "2%", 20], [200, "5%", 10]]
+    else:
+        curve = {"base": "1%", "slope" if rate == "linear" else "factor": 0.0001}
+        table |= {"maintenance": curve, "initial": {**curve, "base": "3%"}, "max_leverage": 20}
+    ruleset["margin"] = {"initial": "max(notional * initial_rate, notional / leverage)", "tiers": [table]}
+    size = 1 if payoff == "linear" else 10000
+    group = {**ruleset["instruments"][0], "payoff": payoff, "contract_size": size, "lot": 0.1, "tick": 0.5}
+    ruleset["instruments"] = [group, {**group, "symbols": ["ETHUSDT"]}]
+    policy = venue.policy(ruleset)
+    accounts = [f"a{k}" for k in range(8)]
+    positions = [
+        {"account": a, "instrument": s, "quantity": rng.choice([-1, 1]) * rng.randint(1, 400) / 10,
+         "entry_price": rng.randint(180, 220) / 2, "leverage": rng.choice([None, 5, 10])}
+        for a in accounts for s in ("BTCUSDT", "ETHUSDT") if rng.random() < 0.6
+    ]  # fmt: skip
+    tables = venue.cross([], {a: rng.randint(1, 400) for a in accounts}, {"BTCUSDT": 100, "ETHUSDT": 103})
+    evaluation = policy.evaluate({**tables, "positions": positions})
+    gate = policy.gate(evaluation)
+    for account in [*accounts, "nobody"]:
+        for side in ("buy", "sell"):
+            price = rng.choice([None, 100, 99.5, 104.0, "101.5", 100.3, -1])
+            first = policy.check(evaluation, account, "BTCUSDT", side, 1, price)
+            largest = float(first.max_quantity)
+            for quantity in (1, largest, largest + 0.1, largest - 0.1, rng.randint(1, 500) / 10, 0, 0.05, "2.5", "x"):
+                wanted = policy.check(evaluation, account, "BTCUSDT", side, quantity, price)
+                got = gate(account, "BTCUSDT", side, quantity, price)
+                assert (got.code, got.rule) == (wanted.code, wanted.rule), (account, side, quantity, price)
+                assert got.message == wanted.message
+                assert got.numbers == wanted.numbers
+
+
+def test_a_gate_that_can_not_be_compiled_asks_the_exact_check():
+    policy, evaluation = one(1000, rounding="up")
+    gate = policy.gate(evaluation)
+    assert gate("A", "BTCUSDT", "buy", "0.2").code == "allowed"
+    assert gate("A", "BTCUSDT", "buy", "0.201").code == "margin_insufficient"

@@ -8,6 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from riskpolicy.kernel._kernel import Answer
 from riskpolicy.numbers import fraction_text
 
 #: Every code of a verdict, with its meaning. An order is allowed only where the code is `allowed`.
@@ -36,27 +37,36 @@ VERDICTS: Mapping[str, str] = MappingProxyType(
 )
 
 
-class Verdict:
+class Verdict(Answer):
     """Whether an order may be placed, and why. Numbers are exact; `max_quantity` is searched for when it is read.
 
-    `rule` is the id of the rule that decides, None where no rule does. `max_quantity` is the largest quantity of the
-    same order that would be allowed: whole lots, or 12 significant digits where the instrument has no lot; 0 for none.
+    `code` is one of VERDICTS; `rule` the id of the rule that decides, None where no rule does. `max_quantity` is the
+    largest quantity of the same order that would be allowed: whole lots, or 12 significant digits where the instrument
+    has no lot; 0 for none.
     """
 
-    def __init__(
-        self,
+    @classmethod
+    def of(
+        cls,
         code: str,
         rule: str | None = None,
         *,
         numbers: Callable[[], Mapping[str, Fraction]] | None = None,
         largest: Callable[[], Fraction] | None = None,
         detail: str = "",
-    ) -> None:
-        self.code = code
-        self.rule = rule
-        self.detail = detail
-        self._numbers = numbers
-        self._largest = largest
+    ) -> Verdict:
+        """Return a verdict whose numbers come from functions that are called when they are first read."""
+        made = cls()
+        made.code, made.rule, made.asked = code, rule, (numbers, largest, detail)
+        return made
+
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        """What the numbers come from; a gate leaves the question itself, which is then judged again, exactly."""
+        if len(self.asked) != 3:
+            later, *question = self.asked
+            self.asked = later(*question).asked
+        return self.asked
 
     @property
     def allowed(self) -> bool:
@@ -72,17 +82,19 @@ class Verdict:
     @property
     def message(self) -> str:
         """The verdict in words."""
-        return VERDICTS[self.code] + (f": {self.detail}" if self.detail else "")
+        return VERDICTS[self.code] + (f": {self._parts[2]}" if self._parts[2] else "")
 
     @cached_property
     def numbers(self) -> Mapping[str, Fraction]:
         """Equity and margins of the bucket before and after the fill, in its currency, and the position after it."""
-        return MappingProxyType(dict(self._numbers()) if self._numbers else {})
+        numbers = self._parts[0]
+        return MappingProxyType(dict(numbers()) if numbers else {})
 
     @cached_property
     def max_quantity(self) -> Fraction:
         """The largest quantity of this order that would be allowed."""
-        return self._largest() if self._largest else Fraction(0)
+        largest: Callable[[], Fraction] | None = self._parts[1]
+        return largest() if largest else Fraction(0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as plain data for JSON, numbers as decimal text."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any
 
+from riskpolicy.engines.core.verdict import VERDICTS
 from riskpolicy.errors import CODES
 from riskpolicy.expressions import syntax
 from riskpolicy.expressions.units import RULES
@@ -37,6 +38,7 @@ def write_reference(folder: Path) -> None:
         "limits": _limits(),
         "tables": _tables(),
         "states": ", ".join(f"`{state}`" for state in STATES) + "\n",
+        "verdicts": _table(("code", "meaning"), ((f"`{code}`", meaning) for code, meaning in VERDICTS.items())),
         "codes": _table(("code", "meaning"), ((f"`{code}`", meaning) for code, meaning in CODES.items())),
         "opcodes": _table(
             ("opcode", "operand", "stack", "meaning"),

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from riskpolicy.engines.core.reasons import Reason
+    from riskpolicy.engines.core.verdict import Verdict
     from riskpolicy.engines.evaluate import Evaluation
+    from riskpolicy.engines.heal import Healing
     from riskpolicy.errors import Finding, PluginError, QueryError, RiskPolicyError, RulesetError, SnapshotError
     from riskpolicy.hooks import hookimpl
+    from riskpolicy.numbers import exact
     from riskpolicy.policy import Policy, load, loads
     from riskpolicy.snapshot import Snapshot
     from riskpolicy.vocabulary import ExpressionFunction
@@ -23,6 +26,7 @@ __all__ = [
     "Evaluation",
     "ExpressionFunction",
     "Finding",
+    "Healing",
     "PluginError",
     "Policy",
     "QueryError",
@@ -31,12 +35,17 @@ __all__ = [
     "RulesetError",
     "Snapshot",
     "SnapshotError",
+    "Verdict",
+    "exact",
     "hookimpl",
     "load",
     "loads",
 ]
 
 _HOMES = {
+    "Verdict": "engines.core.verdict",
+    "Healing": "engines.heal",
+    "exact": "numbers",
     "Evaluation": "engines.evaluate",
     "ExpressionFunction": "vocabulary",
     "hookimpl": "hooks",

@@ -48,8 +48,10 @@ def parse_rate(text: str) -> Decimal:
     return value
 
 
-def exact(value: int | float | Decimal | Fraction) -> Fraction:
-    """Return the exact value: a float means its shortest decimal, everything else itself."""
+def exact(value: int | float | Decimal | Fraction | str) -> Fraction:
+    """Return the exact value: a float means its shortest decimal, text the decimal that it writes."""
+    if isinstance(value, str):
+        return Fraction(parse_decimal(value))
     if isinstance(value, float):
         return Fraction(Decimal(repr(value)))
     return Fraction(value)

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from riskpolicy.adapters.ccxt import from_ccxt
     from riskpolicy.engines.core.reasons import Reason
     from riskpolicy.engines.core.verdict import Verdict
     from riskpolicy.engines.evaluate import Evaluation
@@ -37,6 +38,7 @@ __all__ = [
     "SnapshotError",
     "Verdict",
     "exact",
+    "from_ccxt",
     "hookimpl",
     "load",
     "loads",
@@ -46,6 +48,7 @@ _HOMES = {
     "Verdict": "engines.core.verdict",
     "Healing": "engines.heal",
     "exact": "numbers",
+    "from_ccxt": "adapters.ccxt",
     "Evaluation": "engines.evaluate",
     "ExpressionFunction": "vocabulary",
     "hookimpl": "hooks",

@@ -84,6 +84,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "unknown_fund": "a fund that the ruleset does not declare",
         "unknown_account": "an account without a row for the currency that its position settles in",
         "unknown_asset": "an asset that the ruleset gives no weight as collateral",
+        "contract_size": "a position's contract size is not the instrument's",
         "missing_price": "an asset or currency must be converted and has no price",
         "missing_market": "an instrument is held but has no row in `markets`",
         "missing_value": "a rule needs a column that the snapshot leaves out",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "riskpolicy"
-GROUND = {"errors", "numbers", "vocabulary"}
+GROUND = {"arrow", "errors", "numbers", "vocabulary"}
 CORE = GROUND | {"plan", "kernel", "snapshot", "engines.core"}
 MECHANISMS = {f"engines.{name}" for name in ("margin", "liquidation", "waterfall", "deleveraging")}
 FACE = GROUND | {
@@ -36,8 +36,9 @@ MAY_IMPORT = {
     "engines.evaluate": CORE | MECHANISMS,
     **{f"engines.{name}": CORE | MECHANISMS | {"engines.evaluate"} for name in ("explain", "check", "heal")},
     "hooks": GROUND | {"engines.core"},
+    "adapters": GROUND,
     "policy": FACE,
-    "": FACE | {"policy"},
+    "": FACE | {"policy", "adapters"},
     "report": FACE | {"policy"},
     "cli": FACE | {"policy", "report", ""},
 }

@@ -9,10 +9,12 @@ import traceback
 import click
 
 from riskpolicy import __version__
+from riskpolicy.arrow import ArrowReadError
 from riskpolicy.cli.check import check
 from riskpolicy.cli.common import OUR_FAULT, UNUSABLE, show_findings
 from riskpolicy.cli.evaluate import evaluate
 from riskpolicy.cli.explain import explain
+from riskpolicy.cli.import_ import import_
 from riskpolicy.cli.schema import schema
 from riskpolicy.errors import RiskPolicyError
 
@@ -26,7 +28,7 @@ def cli() -> None:
     """
 
 
-for command in (check, evaluate, explain, schema):
+for command in (check, evaluate, explain, import_, schema):
     cli.add_command(command)
 
 
@@ -41,6 +43,9 @@ def main() -> None:
         sys.exit(UNUSABLE)
     except RiskPolicyError as error:
         show_findings(error.findings)
+        sys.exit(UNUSABLE)
+    except ArrowReadError as error:
+        click.echo(f"{error}; do: {error.hint}", err=True)
         sys.exit(UNUSABLE)
     except BrokenPipeError:
         # The reader of a pipe has gone; there is nobody left to tell.

@@ -213,11 +213,19 @@ class Evaluation:
             "adl_ranks": self.queue.exact_ranks,
         }
 
+    @property
+    def tables(self) -> tuple[ResultTable, ...]:
+        """All result tables."""
+        return self.positions, self.buckets, self.accounts, self.draws
+
+    def _repr_html_(self) -> str:
+        """Return the tables as HTML, for notebooks."""
+        return "".join(table._repr_html_() for table in self.tables)
+
     def to_dict(self) -> dict[str, Any]:
         """Return all tables as plain data for JSON: money as decimal text, missing as None."""
-        tables = (self.positions, self.buckets, self.accounts, self.draws)
         out: dict[str, Any] = {"ruleset": f"{self.plan.id}@{self.plan.valid_from.date()}"}
-        listed: dict[str, list[dict[str, Value]]] = {t.name: list(t.rows()) for t in tables}
+        listed: dict[str, list[dict[str, Value]]] = {t.name: list(t.rows()) for t in self.tables}
         return {**out, **listed, "not_stated": list(self.not_stated)}
 
     @cached_property

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from riskpolicy.arrow import Coded
 from riskpolicy.numbers import exact
 
 Label: TypeAlias = str | int
@@ -72,8 +73,38 @@ def plain(label: Label | np.integer) -> Label:
     return int(label) if isinstance(label, np.integer) else label
 
 
-def code_ids(parts: Sequence[npt.NDArray[np.generic] | list[Label]]) -> list[Ids]:
+def code_ids(parts: Sequence[npt.NDArray[np.generic] | Coded | list[Label]]) -> list[Ids]:
     """Give one name space to several columns of ids; if any of them holds text, all ids are text."""
+    if any(isinstance(part, Coded) for part in parts):
+        return _recoded([part if isinstance(part, Coded) else _coded(part) for part in parts])
+    return _code_plain([part for part in parts if not isinstance(part, Coded)])
+
+
+def _recoded(parts: Sequence[Coded]) -> list[Ids]:
+    """Give one name space to columns that are coded already, each by its own labels."""
+    used = [np.unique(part.codes) for part in parts]
+    labels = [[part.labels[code] for code in codes.tolist()] for part, codes in zip(parts, used, strict=True)]
+    text = any(isinstance(label, str) for part in labels for label in part)
+    words = sorted({str(label) if text else label for part in labels for label in part})
+    number = {word: code for code, word in enumerate(words)}
+    out = []
+    for part, codes, of_part in zip(parts, used, labels, strict=True):
+        place = np.zeros(len(part.labels), np.int32)
+        place[codes] = [number[str(label) if text else label] for label in of_part]
+        out.append(Ids(place[part.codes], words))
+    return out
+
+
+def _coded(values: npt.NDArray[np.generic] | list[Label]) -> Coded:
+    """Return a plain column with labels of its own."""
+    array = values if isinstance(values, np.ndarray) else _array(values)
+    labels, codes = np.unique(array, return_inverse=True)
+    return Coded(
+        codes.astype(np.int64), [plain(label) if not isinstance(label, np.str_) else str(label) for label in labels]
+    )
+
+
+def _code_plain(parts: Sequence[npt.NDArray[np.generic] | list[Label]]) -> list[Ids]:
     arrays = [np.asarray(p) if isinstance(p, np.ndarray) else _array(p) for p in parts]
     if all(a.dtype.kind in "iu" or not len(a) for a in arrays):
         joined = np.concatenate([a.astype(np.int64) for a in arrays])

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from riskpolicy.arrow import ArrowReadError, Coded, Masked, is_arrow, is_frame, read_arrow, read_frame
 from riskpolicy.errors import Finding, one_of, suggestion
 from riskpolicy.numbers import MAX_EXPONENT, NumberError, parse_decimal
 from riskpolicy.snapshot.columns import Choices, Label, Numbers, beyond_float
 from riskpolicy.vocabulary import Column, Kind, Sign, Table
 
 #: A column as it is read.
-Values: TypeAlias = npt.NDArray[Any] | list[Any]
+Values: TypeAlias = npt.NDArray[Any] | Coded | Masked | list[Any]
 
 #: Of one fault in one column, this many rows are shown in full.
 SHOWN = 10
@@ -27,15 +28,23 @@ class TableReader:
     def __init__(self, table: Table, raw: object) -> None:
         self.table = table
         self.findings: list[Finding] = []
+        # A file says where a row stands in it.
+        self._where: Callable[[int], str] | None = getattr(raw, "place_of_row", None)
         self.raw = self._columns(raw)
         self.rows = self._length()
 
-    def ids(self, column: Column) -> npt.NDArray[np.generic] | list[Label]:
+    def ids(self, column: Column) -> npt.NDArray[np.generic] | Coded | list[Label]:
         """Return the ids of a column, text or integers."""
         values = self.raw.get(column.name)
         if values is None:
             return []
         if isinstance(values, np.ndarray) and values.dtype.kind in "iuU":
+            if values.dtype.kind == "u" and values.dtype.itemsize == 8:
+                far = np.flatnonzero(values >= 2**63).tolist()
+                self._faults("number_out_of_range", column, far, "is beyond the largest integer id")
+            return values
+        if isinstance(values, Coded) and all(_is_id(label) for label in values.labels if label is not None):
+            self._faults("null_value", column, np.flatnonzero(values.codes < 0).tolist(), "is null")
             return values
         listed = _listed(values)
         nulls = [i for i, v in enumerate(listed) if v is None]
@@ -51,6 +60,8 @@ class TableReader:
             return None
         if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
             read = _from_array(values)
+        elif isinstance(values, Masked):
+            read = _from_masked(values)
         else:
             read = self._from_objects(column, _listed(values))
         if read.missing is not None and column.required:
@@ -80,6 +91,10 @@ class TableReader:
         default = place.get(column.default, 0)
         if values is None:
             return Choices(np.full(self.rows, default, np.int8), column.choices)
+        if isinstance(values, Coded) and all(isinstance(x, str | bool) and x in place for x in values.labels):
+            of_label = np.array([*(place[x] for x in values.labels), default], np.int8)
+            if not column.required or not (values.codes < 0).any():
+                return Choices(of_label[np.where(values.codes < 0, len(values.labels), values.codes)], column.choices)
         listed = _listed(values)
         if column.required:
             self._faults("null_value", column, [i for i, v in enumerate(listed) if v is None], "is null")
@@ -89,13 +104,14 @@ class TableReader:
         return Choices(np.array(codes, dtype=np.int8).reshape(-1), column.choices)
 
     def row_name(self, row: int) -> str:
-        """Return `positions[3] (account A, instrument BTC)` for messages; rows count from 0."""
+        """Return `positions[3] (account A, instrument BTC)`, or `positions.csv:5 (...)` for a row of a file."""
         parts = []
         for key in self.table.key:
             values = self.raw.get(key)
             if values is not None and row < len(values) and values[row] is not None:
                 parts.append(f"{key} {values[row]}")
-        return f"{self.table.name}[{row}]" + (f" ({', '.join(parts)})" if parts else "")
+        where = f"{self.table.name}[{row}]" if self._where is None else self._where(row)
+        return where + (f" ({', '.join(parts)})" if parts else "")
 
     def fault(self, code: str, message: str, hint: str = "") -> None:
         """Report a fault of this table."""
@@ -113,6 +129,11 @@ class TableReader:
             self.fault(code, f"{self.table.name}: {column.name} {what} in {len(rows) - SHOWN:,} more rows")
 
     def _columns(self, raw: object) -> dict[str, Values]:
+        try:
+            raw = read_frame(raw) if is_frame(raw) else read_arrow(raw) if is_arrow(raw) else raw
+        except ArrowReadError as error:
+            self.fault("snapshot_form", f"`{self.table.name}`: {error}", error.hint)
+            return {}
         if isinstance(raw, Mapping):
             columns: Mapping[str, Any] = raw
         elif isinstance(raw, list | tuple) and all(isinstance(row, Mapping) for row in raw):
@@ -122,7 +143,7 @@ class TableReader:
                 columns = {c.name: [] for c in self.table.columns if c.required}
         else:
             what = f"`{self.table.name}` is neither a mapping of columns nor a list of rows"
-            self.fault("snapshot_form", what, "pass {column: values} or [{column: value}, ...]")
+            self.fault("snapshot_form", what, "pass {column: values}, [{column: value}, ...] or a data frame")
             return {}
         known = [c.name for c in self.table.columns]
         for name in columns:
@@ -191,6 +212,12 @@ def _from_array(values: npt.NDArray[np.generic]) -> Numbers:
     return Numbers(out, None, beyond_float((int(i), Decimal(int(values[i]))) for i in large))
 
 
+def _from_masked(values: Masked) -> Numbers:
+    read = _from_array(values.values)
+    out = np.where(values.missing, np.nan, read.values)
+    return Numbers(out, values.missing, {row: x for row, x in read.beyond.items() if not values.missing[row]})
+
+
 def _decimal(value: object) -> Decimal | None:
     """Return the decimal that a value means; None where it means none. NaN and infinity pass through."""
     if isinstance(value, bool | np.bool_):
@@ -212,6 +239,8 @@ def _decimal(value: object) -> Decimal | None:
 
 def _sequence(values: object) -> Values | None:
     """Return a column as an array of plain numbers or text, else as a list; None where it is no sequence."""
+    if isinstance(values, Coded | Masked):
+        return values
     if not isinstance(values, list | tuple | range | np.ndarray) and hasattr(values, "__array__"):
         values = np.asarray(values)
     if isinstance(values, np.ndarray):
@@ -224,6 +253,8 @@ def _sequence(values: object) -> Values | None:
 
 
 def _listed(values: Values) -> list[Any]:
+    if isinstance(values, Coded | Masked):
+        return [values[row] for row in range(len(values))]
     return values.tolist() if isinstance(values, np.ndarray) else values
 
 

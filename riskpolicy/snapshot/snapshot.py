@@ -12,10 +12,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from riskpolicy.arrow import Coded
 from riskpolicy.errors import Finding, SnapshotError, one_of, suggestion
 from riskpolicy.numbers import parse_instant, utc
 from riskpolicy.snapshot.columns import Choices, Column, Ids, Label, Numbers, code_ids
-from riskpolicy.snapshot.json import read_json
+from riskpolicy.snapshot.files import read_path
 from riskpolicy.snapshot.reading import SHOWN, TableReader
 from riskpolicy.vocabulary import TABLES, Kind
 
@@ -82,14 +83,15 @@ class Snapshot:
 
     @classmethod
     def of(cls, source: Snapshot | Mapping[str, Any] | str | Path) -> Snapshot:
-        """Read a snapshot from a mapping of tables, or from a JSON file that holds one.
+        """Read a snapshot from a mapping of tables, from a JSON file that holds one, or from a directory of tables.
 
-        A table is a mapping of columns (arrays or lists) or a list of rows. Numbers may be float, int,
-        Decimal or text; a float means its shortest decimal. Raises SnapshotError with every fault.
+        A table is a mapping of columns (arrays or lists), a list of rows, a pandas frame, or anything with
+        `__arrow_c_stream__`. A directory holds one CSV or Parquet file a table. Numbers may be float, int, Decimal or
+        text; a float means its shortest decimal. Raises SnapshotError with every fault.
         """
         if isinstance(source, Snapshot):
             return source
-        raw = read_json(Path(source)) if isinstance(source, str | Path) else source
+        raw = read_path(Path(source)) if isinstance(source, str | Path) else source
         if not isinstance(raw, Mapping):
             hint = "pass {'positions': ..., 'accounts': ..., 'markets': ...}"
             raise SnapshotError(Finding("snapshot_form", "a snapshot is a mapping of tables", hint))
@@ -126,7 +128,7 @@ class _Reading:
         as_of, complete = self._settings()
         readers = {name: TableReader(table, self.raw.get(name, [])) for name, table in TABLES.items()}
         columns: dict[str, dict[str, Column]] = {name: {} for name in TABLES}
-        ids: dict[str, list[tuple[str, npt.NDArray[np.generic] | list[Label]]]] = {}
+        ids: dict[str, list[tuple[str, npt.NDArray[np.generic] | Coded | list[Label]]]] = {}
         for name, reader in readers.items():
             for column in reader.table.columns:
                 if column.kind is Kind.ID:

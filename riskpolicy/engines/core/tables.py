@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import csv
+import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from riskpolicy.arrow import library
 from riskpolicy.numbers import decimal_text
 
 Value: TypeAlias = str | int | float | list[str] | None
+
+
+#: Rows that a notebook shows of a table.
+SHOWN_ROWS = 20
 
 
 class Shape(Enum):
@@ -74,6 +83,43 @@ class ResultTable:
         out[:] = [found.value(row) for row in range(len(self))]
         return out
 
+    def to_arrow(self) -> Any:
+        """Return a pyarrow table: money and numbers as float64, texts dictionary-encoded, missing as null.
+
+        ArrowReadError where pyarrow is not installed.
+        """
+        arrow = library()
+        return arrow.table({name: _arrow(arrow, column) for name, column in self.columns.items()})
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Offer the table as an Arrow stream, so that other libraries take it as it is."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def write_parquet(self, path: str | Path) -> None:
+        """Write the table as a Parquet file."""
+        library()
+        import_module("pyarrow.parquet").write_table(self.to_arrow(), str(path))
+
+    def write_csv(self, path: str | Path) -> None:
+        """Write the table as CSV: money as decimal text, rules joined by blanks, missing as an empty cell."""
+        with Path(path).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(self.columns)
+            for row in self.rows():
+                writer.writerow([" ".join(v) if isinstance(v, list) else v for v in row.values()])
+
+    def _repr_html_(self) -> str:
+        """Return the first rows as HTML, for notebooks."""
+        shown = min(len(self), SHOWN_ROWS)
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(_cell(value))}</td>" for value in self.row(number).values()) + "</tr>"
+            for number in range(shown)
+        )
+        more = f"<p>{len(self) - shown:,} more rows</p>" if len(self) > shown else ""
+        title = f"<caption>{html.escape(self.name)}: {len(self):,} row{'' if len(self) == 1 else 's'}</caption>"
+        return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
     def row(self, number: int) -> dict[str, Value]:
         """Return one row as it stands in JSON."""
         return {name: column.value(number) for name, column in self.columns.items()}
@@ -81,6 +127,32 @@ class ResultTable:
     def rows(self) -> Iterator[dict[str, Value]]:
         """Yield every row as it stands in JSON."""
         return (self.row(number) for number in range(len(self)))
+
+
+def _cell(value: Value) -> str:
+    if value is None:
+        return ""
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _arrow(arrow: Any, column: Column) -> Any:
+    values = np.asarray(column.values)
+    if column.shape in (Shape.MONEY, Shape.NUMBER):
+        return arrow.array(values, mask=np.isnan(values))
+    if column.shape is Shape.COUNT:
+        return arrow.array(values.astype(np.int64), mask=values < 0)
+    words = [list(word) if isinstance(word, tuple) else plain_word(word) for word in column.words]
+    codes = arrow.array(values.astype(np.int32), mask=values < 0)
+    if column.shape is Shape.RULES:
+        return arrow.array(words, arrow.list_(arrow.string())).take(codes)
+    if not words:
+        return arrow.array([None] * len(values), arrow.string())
+    return arrow.DictionaryArray.from_arrays(codes, arrow.array(words))
+
+
+def plain_word(word: Any) -> Any:
+    """Return a word as a Python object."""
+    return word.item() if isinstance(word, np.generic) else word
 
 
 def money(values: npt.NDArray[np.float64]) -> Column:

@@ -1,0 +1,1 @@
+"""Data in the forms of other libraries, turned into snapshots."""

@@ -37,7 +37,9 @@ MAY_IMPORT = {
     "policy": FACE,
     "": FACE | {"policy"},
     "report": FACE | {"policy"},
-    "cli": FACE | {"policy", "report", ""},
+    "testing": FACE | {"policy", "report", "expressions"},
+    "analysis": FACE | {"policy", "expressions"},
+    "cli": FACE | {"policy", "report", "testing", "analysis", ""},
 }
 
 

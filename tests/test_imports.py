@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "policy": FACE,
     "": FACE | {"policy"},
     "report": FACE | {"policy"},
-    "testing": FACE | {"policy", "report", "expressions"},
+    "testing": FACE | {"policy", "report", "expressions", "kernel", "engines.margin"},
     "analysis": FACE | {"policy", "expressions"},
     "cli": FACE | {"policy", "report", "testing", "analysis", ""},
 }

@@ -92,7 +92,9 @@ class TableCheck:
                 self.findings.append(Finding("unknown_column", message, hint, self._at(*node.keys[name])))
         if not set(cells) - set(self.keys):
             hint = f"add a column, such as {one_of([c for c in self.table.columns if c not in self.keys], 3)}"
-            self._fault("asserts_nothing", f"the row of `{self.table.name}` names a row and asserts nothing", hint, node)
+            self._fault(
+                "asserts_nothing", f"the row of `{self.table.name}` names a row and asserts nothing", hint, node
+            )
         return len(self.findings) == before
 
     def _row(self, node: Node, cells: Mapping[str, Node]) -> int | None:
@@ -262,7 +264,9 @@ def exact_value(evaluation: Evaluation, table: str, row: int, column: str) -> Fr
     if table == "accounts":
         name = "wallet_balance" if column == "balance" else column
         parts = [_fraction(ExactBucket(bound, b), name) for b in purse_buckets(evaluation, row)]
-        return None if any(p is None for p in parts) else sum((Fraction(p) for p in parts if p is not None), Fraction(0))
+        return (
+            None if any(p is None for p in parts) else sum((Fraction(p) for p in parts if p is not None), Fraction(0))
+        )
     return None
 
 

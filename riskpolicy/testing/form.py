@@ -93,7 +93,9 @@ def find_files(path: Path) -> list[Path]:
     """Return a test file itself, or the test files in a folder and below, in the order of their names."""
     if not path.is_dir():
         return [path]
-    found = (p for p in path.rglob(f"*{SUFFIX}") if not any(part.startswith(".") for part in p.parts[len(path.parts) :]))
+    found = (
+        p for p in path.rglob(f"*{SUFFIX}") if not any(part.startswith(".") for part in p.parts[len(path.parts) :])
+    )
     return sorted(found)
 
 
@@ -417,4 +419,6 @@ def _label(node: Node) -> str:
         return ",".join(_label(child) for child in value)
     if isinstance(value, dict):
         return ",".join(f"{key}={_label(child)}" for key, child in value.items())
-    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, str) else value
+    if isinstance(value, str):
+        return value
+    return "null" if value is None else str(value).lower()

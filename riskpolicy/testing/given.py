@@ -145,10 +145,11 @@ def _rows(table: object) -> list[dict[str, Any]] | None:
     """Return a table as rows, None where it is none; columns of different length are left to the snapshot."""
     if isinstance(table, list):
         return [dict(row) for row in table] if all(isinstance(row, dict) for row in table) else None
-    if isinstance(table, dict) and all(isinstance(column, list) for column in table.values()):
-        if len({len(column) for column in table.values()}) == 1:
-            return [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
-    return None
+    if not isinstance(table, dict) or not all(isinstance(column, list) for column in table.values()):
+        return None
+    if len({len(column) for column in table.values()}) != 1:
+        return None
+    return [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
 
 
 def _label(value: Any) -> Any:

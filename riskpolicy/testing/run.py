@@ -35,7 +35,7 @@ class Runner:
         self.coverage = coverage
         self._policies: dict[str, Policy | RiskPolicyError] = {}
         self._rules: dict[tuple[str, str], str | None] = {}
-        self._snapshots: dict[Path, Mapping[str, Any]] = {}
+        self.snapshots: dict[Path, Mapping[str, Any]] = {}
 
     def run_all(self, tests: Iterable[RuleTest]) -> Iterator[Outcome]:
         """Yield the outcome of each test."""
@@ -74,10 +74,6 @@ class Runner:
                 self._rules[key] = None
         return self._rules[key] or ""
 
-    def snapshot_files(self) -> dict[Path, Mapping[str, Any]]:
-        """The snapshot files that were read, by their path."""
-        return self._snapshots  # type: ignore[return-value]
-
 
 class _Run:
     """One run of one test."""
@@ -92,9 +88,11 @@ class _Run:
         wanted = self.test.expect.get("error")
         given: Given | None = None
         try:
-            given = Given(self.test, self.runner._snapshots)
+            given = Given(self.test, self.runner.snapshots)
             snapshot = Snapshot.of(given.tables)
             policy = self.runner.policy(self.test.ruleset, snapshot.as_of)
+            if self.runner.coverage is not None:
+                self.runner.coverage.know(policy)
             evaluation = policy.evaluate(snapshot)
             if wanted is None:
                 self._expectations(policy, evaluation)
@@ -158,9 +156,7 @@ class _Run:
             reasons=reasons,
             node=cell.node,
             replacement=cell.replacement,
-            places={rule: self.runner.rule_place(policy, rule) for rule in policy.rules_of(reasons)}
-            if hasattr(policy, "rules_of")
-            else {rule: self.runner.rule_place(policy, rule) for rule in _rules(reasons)},
+            places={rule: self.runner.rule_place(policy, rule) for rule in _rules(reasons)},
         )
 
     def _order(self, policy: Policy, evaluation: Evaluation, node: Node) -> list[int]:

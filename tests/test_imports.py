@@ -36,8 +36,8 @@ MAY_IMPORT = {
     "hooks": GROUND | {"engines.core"},
     "policy": FACE,
     "": FACE | {"policy"},
-    "report": FACE | {"policy"},
-    "testing": FACE | {"policy", "report", "expressions", "kernel", "engines.margin"},
+    "report": FACE | {"policy", "testing"},
+    "testing": FACE | {"policy", "expressions", "kernel", "engines.margin"},
     "analysis": FACE | {"policy", "expressions"},
     "cli": FACE | {"policy", "report", "testing", "analysis", ""},
 }

@@ -14,6 +14,7 @@ from riskpolicy.cli.common import OUR_FAULT, UNUSABLE, show_findings
 from riskpolicy.cli.evaluate import evaluate
 from riskpolicy.cli.explain import explain
 from riskpolicy.cli.schema import schema
+from riskpolicy.cli.test import test
 from riskpolicy.errors import RiskPolicyError
 
 
@@ -26,7 +27,7 @@ def cli() -> None:
     """
 
 
-for command in (check, evaluate, explain, schema):
+for command in (check, evaluate, explain, schema, test):
     cli.add_command(command)
 
 

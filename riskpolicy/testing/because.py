@@ -41,6 +41,9 @@ def because(evaluation: Evaluation, row: Mapping[str, Value], column: str) -> tu
             if _of_row(reason, row):
                 kept = _cut(reason, _STARTS.get(column, ()), row.get("instrument"))
                 found.append(kept if kept.children else reason)
+    if row.get("rule"):
+        # A layer that pays nothing is in no explanation of an account.
+        found.append(Reason(f"the layer `{row['layer']}` is stated by", str(row["rule"])))
     return tuple(found)
 
 

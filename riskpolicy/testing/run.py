@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from riskpolicy.engines.core.reasons import Reason
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.errors import CODES, Finding, Place, QueryError, RiskPolicyError, one_of, suggestion
 from riskpolicy.policy import Policy, load
@@ -188,7 +189,8 @@ class _Run:
     def _misordered(
         self, policy: Policy, evaluation: Evaluation, item: Node, number: int, row: Mapping[str, Any]
     ) -> None:
-        reasons = because(evaluation, row, "margin_ratio")
+        stated = Reason("the order is stated by", "liquidation.accounts")
+        reasons = (*because(evaluation, row, "margin_ratio"), stated)
         keys = ", ".join(f"{k.column} {'desc' if k.descending else 'asc'}" for k in evaluation.plan.order)
         account = row["account"]
         self.mismatches.append(

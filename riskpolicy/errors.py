@@ -106,7 +106,6 @@ CODES: Mapping[str, str] = MappingProxyType(
         "choice_not_stated": "the venue is silent, and the ruleset chose",
         "default_not_stated": "the venue is silent, and a documented default applies without being written down",
         "idle_tier": "neighbouring tiers that do the same",
-        "unformatted": "`riskpolicy fmt` would lay the file out otherwise",
         # use
         "unknown_id": "a result was asked for an account or instrument that is not there",
     }

@@ -111,7 +111,9 @@ class _Linter:
         beside = file.with_name(f"{file.stem}.test.yaml")
         if file.is_file() and not beside.exists():
             hint = f"`riskpolicy scaffold-tests {file.name} > {beside.name}` writes a first draft"
-            yield self.remark(NOTE, "no_tests", f"no rule tests `{beside.name}` stand beside the ruleset", hint, ("id",))
+            yield self.remark(
+                NOTE, "no_tests", f"no rule tests `{beside.name}` stand beside the ruleset", hint, ("id",)
+            )
 
     def warning(self, code: str, message: str, hint: str, path: Steps) -> Remark:
         return self.remark(WARNING, code, message, hint, path)

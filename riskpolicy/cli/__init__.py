@@ -14,6 +14,7 @@ from riskpolicy.cli.common import OUR_FAULT, UNUSABLE, show_findings
 from riskpolicy.cli.evaluate import evaluate
 from riskpolicy.cli.explain import explain
 from riskpolicy.cli.fmt import fmt
+from riskpolicy.cli.init import init, scaffold_tests
 from riskpolicy.cli.schema import schema
 from riskpolicy.cli.test import test
 from riskpolicy.errors import RiskPolicyError
@@ -28,7 +29,7 @@ def cli() -> None:
     """
 
 
-for command in (check, evaluate, explain, fmt, schema, test):
+for command in (check, evaluate, explain, fmt, init, scaffold_tests, schema, test):
     cli.add_command(command)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import click
 from rich.text import Text
 
 from riskpolicy.analysis.lint import ERROR, NOTE, Remark, lint
-from riskpolicy.cli.common import FINDINGS, allowed, console, plugin_option, ruleset_argument, show_findings, show_json
+from riskpolicy.cli.common import FINDINGS, allowed, console, plugin_option, show_findings, show_json
 from riskpolicy.errors import RulesetError
 from riskpolicy.policy import Policy, load
 
@@ -17,57 +18,71 @@ _UNUSABLE = {"file_unreadable", "unknown_ruleset", "no_version", "invalid_instan
 _FORMATS = click.Choice(["text", "json", "sarif", "junit", "github"])
 
 
+@dataclass(frozen=True)
+class _Checked:
+    """One ruleset, the policy that it makes if it is sound, and what there is to say about it."""
+
+    name: str
+    policy: Policy | None
+    remarks: tuple[Remark, ...]
+
+
 @click.command()
-@ruleset_argument
+@click.argument("rulesets", nargs=-1, required=True, metavar="RULESET...")
 @click.option("--strict", is_flag=True, help="Remark on parts that nothing uses, missing sources, choices left open.")
 @click.option("--format", "format_", type=_FORMATS, default="text", help="Output format.")
 @plugin_option
-def check(ruleset: str, strict: bool, format_: str, plugins: tuple[str, ...]) -> None:
+def check(rulesets: tuple[str, ...], strict: bool, format_: str, plugins: tuple[str, ...]) -> None:
     """Check RULESET, NAME[@INSTANT] or the path of a YAML file, and report every fault with its place.
 
-    Exit status 0: sound; 1: faults were found, or with --strict warnings; notes never fail. 2: the ruleset cannot
+    Exit status 0: sound; 1: faults were found, or with --strict warnings; notes never fail. 2: a ruleset cannot
     be read.
     """
-    policy: Policy | None = None
-    try:
-        policy = load(ruleset, plugins=allowed(plugins))
-        remarks = lint(policy) if strict else []
-    except RulesetError as error:
-        if _UNUSABLE.intersection(error.codes):
-            raise
-        remarks = [Remark(finding, ERROR) for finding in error.findings]
+    checked = [_check(ruleset, strict, plugins) for ruleset in rulesets]
     if format_ == "text":
-        _show_text(ruleset, policy, remarks)
+        for one in checked:
+            _show_text(one)
     else:
-        _show_data(ruleset, remarks, format_)
-    if any(remark.level != NOTE for remark in remarks):
+        _show_data(checked, format_)
+    if any(remark.level != NOTE for one in checked for remark in one.remarks):
         raise SystemExit(FINDINGS)
 
 
-def _show_data(ruleset: str, remarks: Sequence[Remark], format_: str) -> None:
+def _check(ruleset: str, strict: bool, plugins: tuple[str, ...]) -> _Checked:
+    try:
+        policy = load(ruleset, plugins=allowed(plugins))
+    except RulesetError as error:
+        if _UNUSABLE.intersection(error.codes):
+            raise
+        return _Checked(ruleset, None, tuple(Remark(finding, ERROR) for finding in error.findings))
+    return _Checked(ruleset, policy, tuple(lint(policy)) if strict else ())
+
+
+def _show_data(checked: Sequence[_Checked], format_: str) -> None:
     from riskpolicy.report.findings import github, junit, sarif
 
-    levelled = [(remark.finding, remark.level) for remark in remarks]
+    by_ruleset = [(one.name, [(r.finding, r.level) for r in one.remarks]) for one in checked]
+    every = [levelled for _, found in by_ruleset for levelled in found]
     if format_ == "json":
-        found = [{**f.as_dict(), "level": level} for f, level in levelled]
-        show_json({"ruleset": ruleset, "findings": found})
+        data = [{"ruleset": name, "findings": [{**f.as_dict(), "level": x} for f, x in fs]} for name, fs in by_ruleset]
+        show_json(data[0] if len(data) == 1 else {"rulesets": data})
     elif format_ == "sarif":
-        show_json(sarif(levelled))
+        show_json(sarif(every))
     elif format_ == "junit":
-        click.echo(junit(ruleset, levelled))
-    elif levelled:
-        click.echo(github(levelled))
+        click.echo(junit(by_ruleset))
+    elif every:
+        click.echo(github(every))
 
 
-def _show_text(ruleset: str, policy: Policy | None, remarks: Sequence[Remark]) -> None:
-    if policy is None:
-        show_findings(tuple(remark.finding for remark in remarks))
-        count = len(remarks)
-        click.echo(f"{ruleset}: {count} fault{'s' if count > 1 else ''}", err=True)
+def _show_text(checked: _Checked) -> None:
+    if checked.policy is None:
+        show_findings(tuple(remark.finding for remark in checked.remarks))
+        count = len(checked.remarks)
+        click.echo(f"{checked.name}: {count} fault{'s' if count > 1 else ''}", err=True)
         return
-    for remark in remarks:
+    for remark in checked.remarks:
         console(stderr=True).print(Text(f"{remark.level}: {remark.finding}"), soft_wrap=True)
-    plan = policy.plan
+    plan = checked.policy.plan
     parts = f"{len(plan.instruments.symbols)} instruments, {len(plan.tiers.exact)} tiers, {len(plan.layers)} layers"
     silent = f"; not stated by the venue: {', '.join(plan.not_stated)}" if plan.not_stated else ""
     click.echo(f"{plan.id}@{plan.valid_from.date()}: sound, {parts}{silent}")

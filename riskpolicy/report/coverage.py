@@ -77,7 +77,9 @@ def _missing(items: Sequence[Item]) -> Table:
 def coverage_page(coverage: Coverage) -> str:
     """Return a page of its own, without anything from outside: every ruleset's text, its lines by what covers them."""
     sections = [_section(ruleset) for _, ruleset in sorted(coverage.rulesets.items())]
-    key = '<p class="key"><span class="yes">covered</span><span class="part">in part</span><span class="no">not</span></p>'
+    legend = (("yes", "covered"), ("part", "in part"), ("no", "not"))
+    spans = "".join(f'<span class="{name}">{word}</span>' for name, word in legend)
+    key = f'<p class="key">{spans}</p>'
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

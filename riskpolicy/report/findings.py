@@ -35,10 +35,16 @@ def _result(finding: Finding, level: str, rule: int) -> dict[str, Any]:
     return out
 
 
-def junit(ruleset: str, findings: Sequence[Levelled]) -> str:
-    """Return findings as JUnit XML: a case a finding, or one that passed where there is none."""
-    failing = [finding for finding, level in findings if level != "note"]
+def junit(by_ruleset: Sequence[tuple[str, Sequence[Levelled]]]) -> str:
+    """Return findings as JUnit XML, a suite a ruleset: a case a finding, or one that passed where there is none."""
     root = ElementTree.Element("testsuites", name="riskpolicy check")
+    for ruleset, findings in by_ruleset:
+        _suite(root, ruleset, [finding for finding, level in findings if level != "note"])
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+
+
+def _suite(root: ElementTree.Element, ruleset: str, failing: Sequence[Finding]) -> None:
     suite = ElementTree.SubElement(
         root, "testsuite", name=_xml(ruleset), tests=str(max(1, len(failing))), failures=str(len(failing)), errors="0"
     )
@@ -48,8 +54,6 @@ def junit(ruleset: str, findings: Sequence[Levelled]) -> str:
         where = f" in line {finding.place.line}" if finding.place else ""
         case = ElementTree.SubElement(suite, "testcase", classname=_xml(ruleset), name=f"{finding.code}{where}")
         ElementTree.SubElement(case, "failure", message=_xml(finding.message)).text = _xml(str(finding))
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
 
 
 def github(findings: Sequence[Levelled]) -> str:

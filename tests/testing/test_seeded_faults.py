@@ -11,7 +11,10 @@ from riskpolicy.testing.run import Runner
 
 SHIPPED = Path(__file__).parents[2] / "rulesets" / "hyperliquid"
 OLD, NEW = "2024-01-01", "2025-07-01"
-BOOK = "    - {id: book, do: market_order, staged: {above: 100000, portion: 20%, cooldown_seconds: 30}, leftover: account}\n"
+BOOK = (
+    "    - {id: book, do: market_order, staged: {above: 100000, portion: 20%, cooldown_seconds: 30}, "
+    "leftover: account}\n"
+)
 VAULT, ADL = "  - {id: vault, pays: hlp, draw: partial}\n", "  - {id: adl, pays: deleveraging}\n"
 
 #: (version, what stands there, the fault); the fault may break the ruleset, which is red too.
@@ -92,8 +95,8 @@ def test_a_seeded_fault_turns_a_shipped_test_red(tmp_path, fault):
 #: Faults whose explanation names the very line: rates, edges, the trigger, steps, layers, the score.
 NAMED = [
     "btc rate", "btc rate above", "eth rate", "eth rate above", "large rate above", "large cap", "medium cap",
-    "initial margin", "trigger not strict", "trigger on initial margin", "order of equity", "order swapped", "backstop fraction",
-    "backstop not strict", "waterfall swapped", "all or nothing", "old btc rate", "old sol rate",
+    "initial margin", "trigger not strict", "trigger on initial margin", "order of equity", "order swapped",
+    "backstop fraction", "backstop not strict", "waterfall swapped", "all or nothing", "old btc rate", "old sol rate",
 ]  # fmt: skip
 
 

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "hooks": GROUND | {"engines.core"},
     "policy": FACE,
     "": FACE | {"policy"},
-    "report": FACE | {"policy", "testing"},
+    "report": FACE | {"policy", "testing", ""},
     "testing": FACE | {"policy", "expressions", "kernel", "engines.margin"},
     "analysis": FACE | {"policy", "expressions"},
     "cli": FACE | {"policy", "report", "testing", "analysis", ""},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from riskpolicy.engines.core.reasons import Reason
@@ -9,9 +10,10 @@ from riskpolicy.engines.core.tables import Value
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.explain import explain_account
 
-#: What the statements of an explanation begin with, by the column that they explain. A statement is kept with all
-#: below it; `liquidation.` and the like are the ids of rules.
-_EQUITY, _MAINTENANCE, _VERDICT = ("equity ",), ("maintenance margin",), ("liquidation.", "equity is below zero")
+_NUMBER = re.compile(r"[-~]?[0-9][0-9.]*")
+#: What the statements of an explanation begin with, by the column that they explain; `#` stands for a number. A
+#: statement is kept with all below it; `liquidation.` and the like are the ids of rules.
+_EQUITY, _MAINTENANCE, _VERDICT = ("equity #",), ("maintenance margin",), ("liquidation.", "equity is below zero")
 _STARTS: Mapping[str, tuple[str, ...]] = {
     "balance": _EQUITY,
     "equity": _EQUITY,
@@ -73,7 +75,8 @@ def _cut(reason: Reason, starts: Sequence[str], symbol: Value) -> Reason:
 
 def _kept(reasons: Sequence[Reason], starts: Sequence[str], symbol: Value) -> Iterator[Reason]:
     for reason in reasons:
-        if any(reason.statement.startswith(s) or (reason.rule or "").startswith(s) for s in starts):
+        said = _NUMBER.sub("#", reason.statement)
+        if any(said.startswith(s) or (reason.rule or "").startswith(s) for s in starts):
             yield Reason(reason.statement, reason.rule, tuple(_of_symbol(reason.children, symbol)))
             continue
         of_position = reason.statement.endswith(" contracts") and ": " in reason.statement

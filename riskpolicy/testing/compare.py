@@ -220,17 +220,19 @@ class TableCheck:
         return value if isinstance(value, Fraction) else None
 
     def _number_text(self, row: int, name: str, got: Value) -> str:
+        """Return money, and what an exact test compares, by its exact value where that ends; else as the column has it."""
         exact = self._exact(row, name) if self.table.columns[name].shape is Shape.MONEY or self.test.exact else None
-        return _number(got) if exact is None else fraction_text(exact, DIGITS)
+        text = "~" if exact is None else fraction_text(exact, DIGITS)
+        return text if not text.startswith("~") or (exact is not None and self.test.exact) else _number(got)
 
     def _replacement(self, row: int, name: str, got: Value) -> str:
-        """Return the cell as it would be written: its exact value where that ends, else its shortest decimal."""
+        """Return the cell as it would be written."""
         if got is None:
             return "null"
         if got in ("Infinity", "-Infinity"):
             return ".inf" if got == "Infinity" else "-.inf"
         text = self._number_text(row, name, got)
-        return decimal_text(Decimal(str(got))) if text.startswith("~") else text
+        return _number(got) if text.startswith("~") else text
 
     def _differs(self, row: int, name: str, node: Node, got: str, replacement: str | None) -> None:
         note = ""

@@ -25,7 +25,9 @@ _FORMATS = click.Choice(["text", "json", "junit"])
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("-k", "selected", metavar="EXPRESSION", help="Run the tests whose id has these words; and, or, not.")
+@click.option(
+    "-k", "selected", metavar="EXPRESSION", help="Run the tests whose file or title has these words; and, or, not."
+)
 @click.option("--coverage", is_flag=True, help="Show which rules, tiers, edges and branches the tests look at.")
 @click.option("--fail-under", type=click.FloatRange(0, 100), help="Fail below this percentage of coverage.")
 @click.option("--coverage-html", type=click.Path(), help="Write a page with the covered and uncovered lines.")
@@ -90,10 +92,15 @@ def _collect(paths: Sequence[str], selected: str | None) -> tuple[list[RuleTest]
             read = read_tests(file)
             tests += read.tests
             faults += read.faults
-    chosen = [test for test in tests if selection is None or selection(test.id)]
+    chosen = [test for test in tests if selection is None or selection(_words(test))]
     if tests and not chosen:
-        raise QueryError(Finding("no_tests", f"no test has `{selected}` in its id", "leave `-k` out to see them all"))
+        raise QueryError(Finding("no_tests", f"no test is selected by `{selected}`", "leave `-k` out to see them all"))
     return chosen, faults
+
+
+def _words(test: RuleTest) -> str:
+    """Return what -k looks at: the names of the file and the test; where the file lies does not matter."""
+    return f"{Path(test.file).name}::{test.name}"
 
 
 def _run(tests: Sequence[RuleTest], coverage: Coverage | None) -> list[Outcome]:

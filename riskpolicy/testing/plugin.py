@@ -42,7 +42,9 @@ class RuleTestFile(pytest.File):
         if read.faults:
             raise self.CollectError("\n".join(str(finding) for finding in read.faults))
         for test in read.tests:
-            item: RuleTestItem = RuleTestItem.from_parent(self, name=test.name, test=test)
+            # Given as text, a case in brackets is read as pytest reads it from its cache of last failures.
+            nodeid = f"{self.nodeid}::{test.name}"
+            item: RuleTestItem = RuleTestItem.from_parent(self, name=test.name, nodeid=nodeid, test=test)
             yield item
 
 

@@ -1,4 +1,4 @@
-"""Which tests to run: words joined by `and`, `or`, `not` and brackets, each found in a test's id or not."""
+"""Which tests to run: words joined by `and`, `or`, `not` and brackets, each found in a test's name or not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TOKEN = re.compile(r"""\s*(?:([()])|"([^"]*)"|'([^']*)'|([^\s()"']+))""")
 
 
 def parse_selection(text: str) -> Selection:
-    """Return what tells whether an id is selected; letters count in any case. QueryError for no selection."""
+    """Return what tells whether a name is selected; letters count in any case. QueryError for no selection."""
     return _Parser(text).whole()
 
 

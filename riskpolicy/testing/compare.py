@@ -220,7 +220,7 @@ class TableCheck:
         return value if isinstance(value, Fraction) else None
 
     def _number_text(self, row: int, name: str, got: Value) -> str:
-        """Return money, and what an exact test compares, by its exact value where that ends; else as the column has it."""
+        """Return money by its exact value where that ends, as an exact test does all; else as the column has it."""
         exact = self._exact(row, name) if self.table.columns[name].shape is Shape.MONEY or self.test.exact else None
         text = "~" if exact is None else fraction_text(exact, DIGITS)
         return text if not text.startswith("~") or (exact is not None and self.test.exact) else _number(got)

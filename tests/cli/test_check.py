@@ -14,7 +14,7 @@ LINTS = {
     "unused_fund": ("funds:\n", "funds:\n  - {id: spare, currency: USDT}\n"),
     "undrawn_fund": ("  - {id: fund, pays: main, draw: partial}\n", ""),
     "unused_currency": ("currencies:\n", "currencies:\n  USDC: {quantum: 0.01}\n"),
-    "missing_source": ("sources:\n  rules: an example of riskpolicy; say here where each part was read, and when\n", ""),
+    "missing_source": ("sources:\n  rules: an example", "notes:\n  - an example"),
     "idle_tier": ("[800000, 0.5%, 100]", "[800000, 0.4%, 150]"),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from tests.testing.helpers import GIVEN, one, run
 @pytest.mark.parametrize(
     "expect",
     [
-        "buckets: [{account: A, equity: 150, maintenance_margin: 2e2, margin_ratio: 1.3333333333, state: liquidatable}]",
+        "buckets: [{account: A, maintenance_margin: 2e2, margin_ratio: 1.3333333333, state: liquidatable}]",
         "buckets: [{account: A, currency: USDT, instrument: null, equity: 150.00}]",
         "buckets: [{account: A, liquidation_rank: 1, rules: [liquidation.trigger, liquidation.steps.book]}]",
         "positions: [{account: A, position_side: net, quantity: 1, tier: margin.tiers.btc.300000, adl_rank: 1}]",

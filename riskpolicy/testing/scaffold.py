@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
+from riskpolicy.engines.core.exact import ExactBucket
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.errors import RiskPolicyError
 from riskpolicy.numbers import decimal_text
+from riskpolicy.plan.plan import Tier
 from riskpolicy.policy import Policy
 from riskpolicy.ruleset.instruments import Instruments
-from riskpolicy.ruleset.tiers import TierRow, read_tiers
 from riskpolicy.testing.compare import exact_value
+from riskpolicy.testing.coverage import counted_tiers, tier_key
 
 _MARK = Decimal(100)
+#: A balance with which no bucket is liquidated.
+_PLENTY = Decimal(10**12)
 #: Balances that are tried for a bucket whose maintenance margin is 1, highest first.
 _SHARES = tuple(Fraction(n, 12) for n in (24, 18, 15, 12, 11, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0))
 
@@ -47,15 +51,17 @@ def scaffold(policy: Policy, name: str = "") -> str:
 
 
 def _tier_tests(policy: Policy) -> Iterator[str]:
-    for index, table in enumerate(policy.ruleset.margin.tiers):
+    for table, tiers in zip(policy.ruleset.margin.tiers, counted_tiers(policy), strict=True):
         probe = _probe(policy, table.id)
-        rows, _ = read_tiers(table, index, policy.loaded.document)
         if probe is None:
             yield f"# no instrument uses tier table {table.id}\n"
             continue
-        cases = [case for key in _keys(rows) for case in _tier_case(policy, probe, table.key, key)]
+        of_one = _key_of_one(policy, probe)
+        cases = [case for tier, _ in tiers for key in _keys(tier) for case in _tier_case(policy, probe, key, of_one)]
         if cases:
-            yield _tier_test(probe, table.id, cases)
+            yield _tier_test(probe, table.id, list(dict.fromkeys(cases)))
+        else:
+            yield f"# tier table {table.id} needs more than a mark, a balance and a position: write its tests by hand\n"
 
 
 def _probe(policy: Policy, table: str) -> _Probe | None:
@@ -65,38 +71,31 @@ def _probe(policy: Policy, table: str) -> _Probe | None:
     return None
 
 
-def _keys(rows: Sequence[TierRow]) -> Iterator[Fraction]:
-    """Yield a key in each tier, and around each cap: at it, and just beyond."""
-    for row in rows:
-        floor = Fraction(row.floor)
-        if row.cap is None:
-            yield floor * 2 if floor else Fraction(10_000)
-            continue
-        cap = Fraction(row.cap)
-        yield (floor + cap) / 2
-        yield cap
-        yield cap + max(cap / 10_000, Fraction(1, 1000))
+def _key_of_one(policy: Policy, probe: _Probe) -> Fraction:
+    """Return the key of one contract at the draft's mark, 0 where there is none: keys grow with the quantity."""
+    evaluation = _evaluated(policy, probe, Decimal(1), _PLENTY)
+    return Fraction(0) if evaluation is None else tier_key(ExactBucket(evaluation.bound, 0).positions[0])
 
 
-def _tier_case(policy: Policy, probe: _Probe, counts: str, key: Fraction) -> Iterator[str]:
-    quantity = _quantity(probe, counts, key)
-    if quantity is None:
+def _keys(tier: Tier) -> Iterator[Fraction]:
+    """Yield a key in the tier, at its cap, and just beyond."""
+    if tier.cap is None:
+        yield tier.floor * 2 if tier.floor else Fraction(10_000)
         return
-    evaluation = _evaluated(policy, probe, quantity, quantity * _MARK * Decimal(probe.group.contract_size))
-    if evaluation is None:
+    yield (tier.floor + tier.cap) / 2
+    yield tier.cap
+    yield tier.cap + tier.cap / 10_000
+
+
+def _tier_case(policy: Policy, probe: _Probe, key: Fraction, of_one: Fraction) -> Iterator[str]:
+    quantity = _decimal(key / of_one) if of_one else None
+    evaluation = None if quantity is None else _evaluated(policy, probe, quantity, _PLENTY)
+    if evaluation is None or quantity is None:
         return
     tier = evaluation.positions.row(0)["tier"]
     initial, maintenance = (_cell(evaluation, "positions", c) for c in ("initial_margin", "maintenance_margin"))
-    yield (
-        f"    - {{quantity: {decimal_text(quantity)}, tier: {tier}, initial: {initial}, maintenance: {maintenance}}}"
-    )
-
-
-def _quantity(probe: _Probe, counts: str, key: Fraction) -> Decimal | None:
-    """Return the contracts whose key it is at a mark of 100; None where no decimal is."""
-    size = Fraction(probe.group.contract_size)
-    of_one = {"contracts": Fraction(1), "coin": size}.get(counts, size * Fraction(_MARK))
-    return _decimal(key / of_one)
+    shown = f"quantity: {decimal_text(quantity)}, tier: {tier}, initial: {initial}, maintenance: {maintenance}"
+    yield f"    - {{{shown}}}"
 
 
 def _decimal(value: Fraction) -> Decimal | None:
@@ -116,7 +115,7 @@ def _tier_test(probe: _Probe, table: str, cases: Sequence[str]) -> str:
 {listed}
   given:
     markets: [{{instrument: {probe.symbol}, mark_price: {_MARK}}}]
-    accounts: [{{account: A, currency: {probe.currency}, balance: 1000000000000}}]
+    accounts: [{{account: A, currency: {probe.currency}, balance: {_PLENTY}}}]
     positions: [{{account: A, instrument: {probe.symbol}, quantity: $quantity, entry_price: {_MARK}}}]
   expect:
     positions: [{{account: A, tier: $tier, initial_margin: $initial, maintenance_margin: $maintenance}}]

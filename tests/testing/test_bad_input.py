@@ -102,7 +102,8 @@ def test_a_placeholder_without_a_value(tmp_path):
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("", "yaml_syntax"),
+        ("", "no_tests"),
+        ("# nothing yet\n", "no_tests"),
         ("- test: [", "yaml_syntax"),
         ("- {test: a, test: b}", "duplicate_key"),
         ("5", "invalid_value"),

@@ -16,7 +16,8 @@ from tests.testing.helpers import write
 
 WORDS = [
     "0", "-1", "1e30", ".inf", ".nan", "null", "true", "''", "'1'", "A", "[]", "{}", "[1]", "{a: 1}", "$", "$x", "$$",
-    "~", "BTCUSDT", "USDT", "healthy", "0.4%", "2026-01-01", "positions", "error", "order", "cases", "exact", "given", "5%",
+    "~", "BTCUSDT", "USDT", "healthy", "0.4%", "2026-01-01", "positions", "error", "order", "cases", "exact", "given",
+    "5%",
     "9" * 30, "x" * 300, "\u00e9", "- ", ": ", "#", "&a ", "*a",
 ]  # fmt: skip
 TOKEN = re.compile(r"[A-Za-z_]\w*|[-\d.]+|[\[\]{},:$]")

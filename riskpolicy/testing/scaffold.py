@@ -6,9 +6,10 @@ The draft says what the ruleset does, not what it should do: whoever keeps it re
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 from riskpolicy.engines.core.exact import ExactBucket
 from riskpolicy.engines.evaluate import Evaluation
@@ -17,8 +18,10 @@ from riskpolicy.numbers import decimal_text
 from riskpolicy.plan.plan import Tier
 from riskpolicy.policy import Policy
 from riskpolicy.ruleset.instruments import Instruments
-from riskpolicy.testing.compare import exact_value
+from riskpolicy.testing.compare import KEYS, exact_value
 from riskpolicy.testing.coverage import counted_tiers, tier_key
+from riskpolicy.testing.form import read_tests
+from riskpolicy.testing.given import Given
 
 _MARK = Decimal(100)
 #: A balance with which no bucket is liquidated.
@@ -46,7 +49,7 @@ def scaffold(policy: Policy, name: str = "") -> str:
     ]
     if name:
         head += [f"ruleset: {name}", "tests:"]
-    tests = [*_tier_tests(policy), *_bucket_tests(policy)]
+    tests = [*_tier_tests(policy), *_bucket_tests(policy), *_venue_tests(policy)]
     return "\n".join([*head, *tests])
 
 
@@ -179,6 +182,122 @@ def _bucket_test(probe: _Probe, quantity: Decimal, cases: Sequence[str]) -> str:
 """
 
 
+@dataclass
+class _Book:
+    """Accounts and positions in one instrument, as a draft writes them."""
+
+    probe: _Probe
+    funds: list[tuple[str, Decimal]]
+    accounts: list[str] = field(default_factory=list)
+    positions: list[str] = field(default_factory=list)
+
+    def add(
+        self, account: str, balance: Decimal | None, quantity: Decimal, entry: Decimal = _MARK, more: str = ""
+    ) -> None:
+        """Add a position, with a row of balance where one is given."""
+        if balance is not None:
+            amount = decimal_text(balance)
+            self.accounts.append(f"{{account: {account}, currency: {self.probe.currency}, balance: {amount}}}")
+        of = f"account: {account}, instrument: {self.probe.symbol}"
+        self.positions.append(f"{{{of}, quantity: {decimal_text(quantity)}, entry_price: {entry}{more}}}")
+
+    def given(self) -> str:
+        """Return `given` as text."""
+        currency = f"currency: {self.probe.currency}"
+        funds = [f"{{fund: {name}, {currency}, balance: {decimal_text(balance)}}}" for name, balance in self.funds]
+        tables = {"accounts": self.accounts, "positions": self.positions, "funds": funds}
+        lines = [f"    markets: [{{instrument: {self.probe.symbol}, mark_price: {_MARK}}}]"]
+        for name, rows in tables.items():
+            if rows:
+                lines += [f"    {name}:", *(f"      - {row}" for row in rows)]
+        return "\n".join(["  given:", *lines])
+
+    def evaluated(self, policy: Policy) -> Evaluation | None:
+        """Return today's result; None where the ruleset needs more than a draft gives."""
+        (test,) = read_tests(Path("draft.test.yaml"), f"- test: draft\n{self.given()}\n  expect: {{order: []}}\n").tests
+        try:
+            evaluation = policy.evaluate(Given(test).tables)
+            evaluation.to_dict()
+        except RiskPolicyError:
+            return None
+        return evaluation
+
+
+def _venue_tests(policy: Policy) -> Iterator[str]:
+    """Yield for each settlement currency who is liquidated first, who is deleveraged first, and who pays a deficit."""
+    probes = {
+        group.settle: _Probe(group, group.symbols[0], group.settle) for group in reversed(policy.ruleset.instruments)
+    }
+    for currency, probe in reversed(probes.items()):
+        yield from _queue_test(policy, probe)
+        funds = [fund.id for fund in policy.ruleset.funds if fund.currency == currency]
+        for words, balance in (("full", _PLENTY), ("nearly empty", Decimal(1))):
+            if funds or balance == _PLENTY:
+                yield from _deficit_test(policy, probe, [(fund, balance) for fund in funds], words)
+
+
+def _queue_test(policy: Policy, probe: _Probe) -> Iterator[str]:
+    plenty = _evaluated(policy, probe, Decimal(12), _PLENTY)
+    due = None if plenty is None else exact_value(plenty, "buckets", 0, "maintenance_margin")
+    part = _decimal(due / 4) if isinstance(due, Fraction) else None
+    if part is None:
+        return
+    book, long = _Book(probe, []), Decimal(12)
+    book.add("near", part * 3, long)
+    book.add("far", part, long)
+    book.add("far too", part * 2, long * 2)
+    book.add("winner", _PLENTY, long, Decimal(80))
+    book.add("equal winner", _PLENTY, long, Decimal(80))
+    book.add("loser", _PLENTY, long, Decimal(125))
+    book.add("poor", Decimal(-_PLENTY), long, Decimal(80))
+    if "isolated" in policy.plan.modes:
+        book.add("isolated", None, long, _MARK, f", margin_mode: isolated, isolated_margin: {decimal_text(part * 8)}")
+    if "hedge" in policy.plan.modes:
+        book.add("hedged", _PLENTY, long, _MARK, ", position_side: long")
+        book.add("hedged", None, -long, _MARK, ", position_side: short")
+    evaluation = book.evaluated(policy)
+    if evaluation is None:
+        return
+    ranked = sorted((r["liquidation_rank"], r["account"]) for r in evaluation.buckets.rows() if r["liquidation_rank"])
+    order = ", ".join(str(account) for _, account in ranked)
+    columns = ("adl_score", "adl_rank") if policy.plan.deleveraging else ("notional",)
+    rows = "\n".join(f"      - {_row(evaluation, 'positions', i, columns)}" for i in range(len(evaluation.positions)))
+    yield f"""\
+- test: who is liquidated and deleveraged first in {probe.symbol}
+{book.given()}
+  expect:
+    order: [{order}]
+    positions:
+{rows}
+"""
+
+
+def _deficit_test(policy: Policy, probe: _Probe, funds: list[tuple[str, Decimal]], words: str) -> Iterator[str]:
+    book, long = _Book(probe, funds), Decimal(12)
+    book.add("bankrupt", Decimal(-1_000_000), long)
+    book.add("winner", _PLENTY, -long, Decimal(125))
+    evaluation = book.evaluated(policy)
+    if evaluation is None:
+        return
+    kept = [i for i, row in enumerate(evaluation.draws.rows()) if row["currency"] == probe.currency]
+    rows = "\n".join(f"      - {_row(evaluation, 'draws', i, ('amount',))}" for i in kept)
+    yield f"""\
+- test: who pays a deficit in {probe.currency}, funds {words}
+{book.given()}
+  expect:
+    buckets: [{{account: bankrupt, state: bankrupt}}]
+    draws:
+{rows}
+"""
+
+
+def _row(evaluation: Evaluation, table: str, number: int, columns: Sequence[str]) -> str:
+    """Return an expected row: its keys, and some columns with the values of today."""
+    row = getattr(evaluation, table).row(number)
+    keys = [f"{key}: {row[key]}" for key in KEYS[table] if row[key] != "net"]
+    return f"{{{', '.join([*keys, *(f'{c}: {_cell(evaluation, table, c, number)}' for c in columns)])}}}"
+
+
 def _evaluated(policy: Policy, probe: _Probe, quantity: Decimal, balance: Decimal) -> Evaluation | None:
     """Return the evaluation of one position; None where the ruleset needs more than a draft gives."""
     try:
@@ -195,11 +314,11 @@ def _evaluated(policy: Policy, probe: _Probe, quantity: Decimal, balance: Decima
     return evaluation
 
 
-def _cell(evaluation: Evaluation, table: str, column: str) -> str:
+def _cell(evaluation: Evaluation, table: str, column: str, row: int = 0) -> str:
     """Return a cell as it is written in a test: its exact value where that ends."""
-    exact = exact_value(evaluation, table, 0, column)
+    exact = exact_value(evaluation, table, row, column)
     ended = _decimal(exact) if isinstance(exact, Fraction) else None
     if ended is not None:
         return decimal_text(ended)
-    value = getattr(evaluation, table).row(0)[column]
+    value = getattr(evaluation, table).columns[column].value(row)
     return "null" if value is None else decimal_text(Decimal(str(value)))

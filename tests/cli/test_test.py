@@ -190,8 +190,8 @@ def test_scaffolded_tests_pass(run, venue):
     (venue / "my-venue.test.yaml").write_text(out)
     status, shown, _ = run("test", ".", "--coverage")
     assert status == 0
-    assert "14 tests: 14 passed" in shown
-    assert "edge             4   4" in shown
+    assert "17 tests: 17 passed" in shown
+    assert "27 of 27 items covered" in shown
     assert run("fmt", "--check", "my-venue.test.yaml")[0] == 0
 
 

@@ -26,17 +26,30 @@ from riskpolicy.testing.given import Given
 _MARK = Decimal(100)
 #: A balance with which no bucket is liquidated.
 _PLENTY = Decimal(10**12)
+#: What an active market says of itself.
+_ACTIVITY = ", open_interest: 1000000, daily_volume: 1000000"
 #: Balances that are tried for a bucket whose maintenance margin is 1, highest first.
 _SHARES = tuple(Fraction(n, 12) for n in (24, 18, 15, 12, 11, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0))
 
 
 @dataclass(frozen=True)
 class _Probe:
-    """An instrument of a group, and one position in it."""
+    """An instrument of a group; `market` and `position` are what its rows need beside a mark, a size and an entry."""
 
     group: Instruments
     symbol: str
     currency: str
+    market: str = ""
+    position: str = ""
+
+    @property
+    def markets(self) -> str:
+        """The row of `markets`."""
+        return f"{{instrument: {self.symbol}, mark_price: {_MARK}{self.market}}}"
+
+
+#: What a rule may need, tried in this order.
+_NEEDS = (("", ""), ("", ", leverage: 1"), (_ACTIVITY, ""), (_ACTIVITY, ", leverage: 1"))
 
 
 def scaffold(policy: Policy, name: str = "") -> str:
@@ -68,10 +81,14 @@ def _tier_tests(policy: Policy) -> Iterator[str]:
 
 
 def _probe(policy: Policy, table: str) -> _Probe | None:
-    for group in policy.ruleset.instruments:
-        if group.tiers == table:
-            return _Probe(group, group.symbols[0], group.settle)
-    return None
+    """Return an instrument of a tier table, with the columns that the ruleset needs of it; None where there is none."""
+    group = next((group for group in policy.ruleset.instruments if group.tiers == table), None)
+    return None if group is None else _needs(policy, group)
+
+
+def _needs(policy: Policy, group: Instruments) -> _Probe:
+    tried = [_Probe(group, group.symbols[0], group.settle, *needs) for needs in _NEEDS]
+    return next((probe for probe in tried if _evaluated(policy, probe, Decimal(1), _PLENTY)), tried[0])
 
 
 def _key_of_one(policy: Policy, probe: _Probe) -> Fraction:
@@ -117,9 +134,9 @@ def _tier_test(probe: _Probe, table: str, cases: Sequence[str]) -> str:
   cases:
 {listed}
   given:
-    markets: [{{instrument: {probe.symbol}, mark_price: {_MARK}}}]
+    markets: [{probe.markets}]
     accounts: [{{account: A, currency: {probe.currency}, balance: {_PLENTY}}}]
-    positions: [{{account: A, instrument: {probe.symbol}, quantity: $quantity, entry_price: {_MARK}}}]
+    positions: [{{account: A, instrument: {probe.symbol}, quantity: $quantity, entry_price: {_MARK}{probe.position}}}]
   expect:
     positions: [{{account: A, tier: $tier, initial_margin: $initial, maintenance_margin: $maintenance}}]
 """
@@ -174,9 +191,9 @@ def _bucket_test(probe: _Probe, quantity: Decimal, cases: Sequence[str]) -> str:
   cases:
 {listed}
   given:
-    markets: [{{instrument: {probe.symbol}, mark_price: {_MARK}}}]
+    markets: [{probe.markets}]
     accounts: [{{account: A, currency: {probe.currency}, balance: $balance}}]
-    positions: [{{account: A, instrument: {probe.symbol}, quantity: {quantity}, entry_price: {_MARK}}}]
+    positions: [{{account: A, instrument: {probe.symbol}, quantity: {quantity}, entry_price: {_MARK}{probe.position}}}]
   expect:
     buckets: [{{account: A, state: $state, rules: [$rule]}}]
 """
@@ -199,14 +216,16 @@ class _Book:
             amount = decimal_text(balance)
             self.accounts.append(f"{{account: {account}, currency: {self.probe.currency}, balance: {amount}}}")
         of = f"account: {account}, instrument: {self.probe.symbol}"
-        self.positions.append(f"{{{of}, quantity: {decimal_text(quantity)}, entry_price: {entry}{more}}}")
+        self.positions.append(
+            f"{{{of}, quantity: {decimal_text(quantity)}, entry_price: {entry}{self.probe.position}{more}}}"
+        )
 
     def given(self) -> str:
         """Return `given` as text."""
         currency = f"currency: {self.probe.currency}"
         funds = [f"{{fund: {name}, {currency}, balance: {decimal_text(balance)}}}" for name, balance in self.funds]
         tables = {"accounts": self.accounts, "positions": self.positions, "funds": funds}
-        lines = [f"    markets: [{{instrument: {self.probe.symbol}, mark_price: {_MARK}}}]"]
+        lines = [f"    markets: [{self.probe.markets}]"]
         for name, rows in tables.items():
             if rows:
                 lines += [f"    {name}:", *(f"      - {row}" for row in rows)]
@@ -225,10 +244,9 @@ class _Book:
 
 def _venue_tests(policy: Policy) -> Iterator[str]:
     """Yield for each settlement currency who is liquidated first, who is deleveraged first, and who pays a deficit."""
-    probes = {
-        group.settle: _Probe(group, group.symbols[0], group.settle) for group in reversed(policy.ruleset.instruments)
-    }
-    for currency, probe in reversed(probes.items()):
+    groups = {group.settle: group for group in reversed(policy.ruleset.instruments)}
+    for currency, group in reversed(groups.items()):
+        probe = _needs(policy, group)
         yield from _queue_test(policy, probe)
         funds = [fund.id for fund in policy.ruleset.funds if fund.currency == currency]
         for words, balance in (("full", _PLENTY), ("nearly empty", Decimal(1))):
@@ -237,15 +255,13 @@ def _venue_tests(policy: Policy) -> Iterator[str]:
 
 
 def _queue_test(policy: Policy, probe: _Probe) -> Iterator[str]:
-    plenty = _evaluated(policy, probe, Decimal(12), _PLENTY)
-    due = None if plenty is None else exact_value(plenty, "buckets", 0, "maintenance_margin")
-    part = _decimal(due / 4) if isinstance(due, Fraction) else None
-    if part is None:
+    part, of_two = _quarter(policy, probe, Decimal(12)), _quarter(policy, probe, Decimal(24))
+    if part is None or of_two is None:
         return
     book, long = _Book(probe, []), Decimal(12)
     book.add("near", part * 3, long)
     book.add("far", part, long)
-    book.add("far too", part * 2, long * 2)
+    book.add("far too", of_two, long * 2)
     book.add("winner", _PLENTY, long, Decimal(80))
     book.add("equal winner", _PLENTY, long, Decimal(80))
     book.add("loser", _PLENTY, long, Decimal(125))
@@ -270,6 +286,13 @@ def _queue_test(policy: Policy, probe: _Probe) -> Iterator[str]:
     positions:
 {rows}
 """
+
+
+def _quarter(policy: Policy, probe: _Probe, quantity: Decimal) -> Decimal | None:
+    """Return a quarter of a position's maintenance margin, None where that has no end."""
+    evaluation = _evaluated(policy, probe, quantity, _PLENTY)
+    due = None if evaluation is None else exact_value(evaluation, "buckets", 0, "maintenance_margin")
+    return _decimal(due / 4) if isinstance(due, Fraction) else None
 
 
 def _deficit_test(policy: Policy, probe: _Probe, funds: list[tuple[str, Decimal]], words: str) -> Iterator[str]:
@@ -300,18 +323,9 @@ def _row(evaluation: Evaluation, table: str, number: int, columns: Sequence[str]
 
 def _evaluated(policy: Policy, probe: _Probe, quantity: Decimal, balance: Decimal) -> Evaluation | None:
     """Return the evaluation of one position; None where the ruleset needs more than a draft gives."""
-    try:
-        evaluation = policy.evaluate(
-            {
-                "markets": [{"instrument": probe.symbol, "mark_price": _MARK}],
-                "accounts": [{"account": "A", "currency": probe.currency, "balance": balance}],
-                "positions": [{"account": "A", "instrument": probe.symbol, "quantity": quantity, "entry_price": _MARK}],
-            }
-        )
-        _ = evaluation.positions, evaluation.buckets
-    except RiskPolicyError:
-        return None
-    return evaluation
+    book = _Book(probe, [])
+    book.add("A", balance, quantity)
+    return book.evaluated(policy)
 
 
 def _cell(evaluation: Evaluation, table: str, column: str, row: int = 0) -> str:

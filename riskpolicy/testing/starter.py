@@ -10,10 +10,11 @@ from pathlib import Path
 from riskpolicy.errors import Finding, QueryError
 from riskpolicy.ruleset.schema import json_schema
 
-SCHEMA_FILE = "riskpolicy.schema.json"
+SCHEMA_FILE, TESTS_SCHEMA_FILE = "riskpolicy.schema.json", "riskpolicy.tests.schema.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
-_RULESET = """\
+#: A ruleset of every mechanism, with `@NAME@` for its name.
+RULESET = """\
 # yaml-language-server: $schema=riskpolicy.schema.json
 # The risk rules of @NAME@. Every figure here is an example: put in its place what your venue states.
 riskpolicy: 1                                   # the version of the language
@@ -60,6 +61,7 @@ deleveraging:
 """
 
 _TESTS = """\
+# yaml-language-server: $schema=riskpolicy.tests.schema.json
 # The rule tests of @NAME@.yaml, which stands beside this file. Run them: riskpolicy test . --coverage
 - test: a balance of $balance behind one BTCUSDT at 50000 is $state
   marks: {BTCUSDT: 50000}
@@ -157,24 +159,27 @@ riskpolicy test . --coverage --fail-under 100
 
 def starter_files(name: str) -> Mapping[str, str]:
     """Return the files of a new venue by their names; QueryError for a name that is none."""
+    from riskpolicy.testing.schema import tests_schema
+
     if not _NAME.fullmatch(name):
         hint = "letters, digits, `-` and `_`, such as `my-venue`"
         raise QueryError(Finding("invalid_value", f"`{name}` cannot be the name of a ruleset", hint))
     return {
-        f"{name}.yaml": _RULESET.replace("@NAME@", name),
+        f"{name}.yaml": RULESET.replace("@NAME@", name),
         f"{name}.test.yaml": _TESTS.replace("@NAME@", name),
         f"{name}.ci.sh": _CI.replace("@NAME@", name),
         SCHEMA_FILE: json.dumps(json_schema(), indent=2) + "\n",
+        TESTS_SCHEMA_FILE: json.dumps(tests_schema(), indent=2) + "\n",
     }
 
 
 def write_starter(name: str, folder: Path) -> list[Path]:
     """Write the files of a new venue into a folder; QueryError, and nothing written, where one is there already.
 
-    A schema that is there already, of another venue in the folder, is left as it is.
+    Schemas that are there already, of another venue in the folder, are left as they are.
     """
     files = {folder / file: text for file, text in starter_files(name).items()}
-    there = [path for path in files if path.exists() and path.name != SCHEMA_FILE]
+    there = [path for path in files if path.exists() and path.name not in (SCHEMA_FILE, TESTS_SCHEMA_FILE)]
     if there:
         hint = "choose another name, or move it away"
         raise QueryError([Finding("file_exists", f"`{path}` is there already", hint) for path in there])

@@ -9,7 +9,16 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from riskpolicy.cli.common import FINDINGS, UNUSABLE, console, show, show_findings, show_json
+from riskpolicy.cli.common import (
+    FINDINGS,
+    UNUSABLE,
+    allowed,
+    console,
+    plugin_option,
+    show,
+    show_findings,
+    show_json,
+)
 from riskpolicy.errors import Finding, QueryError, RiskPolicyError
 from riskpolicy.policy import load
 from riskpolicy.testing.coverage import Coverage
@@ -32,6 +41,7 @@ _FORMATS = click.Choice(["text", "json", "junit"])
 @click.option("--fail-under", type=click.FloatRange(0, 100), help="Fail below this percentage of coverage.")
 @click.option("--coverage-html", type=click.Path(), help="Write a page with the covered and uncovered lines.")
 @click.option("--update", is_flag=True, help="Rewrite wrong expected values in place, and show what changed.")
+@plugin_option
 @click.option("--format", "format_", type=_FORMATS, default="text", help="Output format.")
 def test(
     paths: tuple[str, ...],
@@ -40,6 +50,7 @@ def test(
     fail_under: float | None,
     coverage_html: str | None,
     update: bool,
+    plugins: tuple[str, ...],
     format_: str,
 ) -> None:
     """Run the rule tests in PATH, files or folders with files `*.test.yaml`.
@@ -49,7 +60,7 @@ def test(
     counted = Coverage() if coverage or fail_under is not None or coverage_html else None
     tests, faults = _collect(paths, selected)
     start = time.perf_counter()
-    outcomes = _run(tests, counted)
+    outcomes = _run(tests, Runner(counted, allowed(plugins)))
     if counted is not None and not selected:
         _untested(paths, counted)
     seconds = time.perf_counter() - start
@@ -103,9 +114,9 @@ def _words(test: RuleTest) -> str:
     return f"{Path(test.file).name}::{test.name}"
 
 
-def _run(tests: Sequence[RuleTest], coverage: Coverage | None) -> list[Outcome]:
+def _run(tests: Sequence[RuleTest], runner: Runner) -> list[Outcome]:
     """Run the tests; where standard error is a terminal, show how far they are."""
-    runner, out = Runner(coverage), console(stderr=True)
+    out = console(stderr=True)
     if not out.is_terminal:
         return list(runner.run_all(tests))
     outcomes = []
@@ -173,6 +184,8 @@ def _update(outcomes: Sequence[Outcome]) -> list[object]:
     for change in found:
         _write(change)
         left += change.left
+        for mismatch in change.left:
+            click.echo(f"not rewritten: {mismatch.place}: {mismatch.column}", err=True)
     edits = sum(change.edits for change in found)
     click.echo(f"{edits} expected values rewritten, {len(left)} failures left for you", err=True)
     return left

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -30,11 +30,12 @@ _ERROR_KEYS = ("code", "place", "line", "message")
 class Runner:
     """Runs rule tests one after the other; rulesets and snapshot files are read once.
 
-    `coverage` is filled while the tests run, where one is given.
+    `coverage` is filled while the tests run, where one is given; `plugins`, if given, are all that rulesets may name.
     """
 
-    def __init__(self, coverage: Coverage | None = None) -> None:
+    def __init__(self, coverage: Coverage | None = None, plugins: Collection[str] | None = None) -> None:
         self.coverage = coverage
+        self.plugins = plugins
         self._policies: dict[str, Policy | RiskPolicyError] = {}
         self._rules: dict[tuple[str, str], str | None] = {}
         self.snapshots: dict[Path, Mapping[str, Any]] = {}
@@ -57,7 +58,7 @@ class Runner:
         key = name if is_path(name) else str(find_version(name, at).path)
         if key not in self._policies:
             try:
-                self._policies[key] = load(name, at)
+                self._policies[key] = load(name, at, plugins=self.plugins)
             except RiskPolicyError as error:
                 self._policies[key] = error
         found = self._policies[key]

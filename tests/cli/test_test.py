@@ -135,6 +135,8 @@ def test_update(run, tmp_path):
     assert "1 expected values rewritten, 0 failures left" in err
     assert path.read_text() == (GREEN + RED).replace("151", "150")
     assert run("test", path)[0] == 0
+    path.write_text(GREEN + RED.replace("equity: 151", "rules: [liquidation.steps.adl]"))
+    assert f"not rewritten: {path}:12:" in run("test", path, "--update")[2]
     path.write_text(GREEN + ERROR)
     assert run("test", path, "--update")[0] == 1
     assert path.read_text() == GREEN + ERROR

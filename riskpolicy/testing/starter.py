@@ -10,7 +10,7 @@ from pathlib import Path
 from riskpolicy.errors import Finding, QueryError
 from riskpolicy.ruleset.schema import json_schema
 
-SCHEMA_FILE, TESTS_SCHEMA_FILE = "riskpolicy.schema.json", "riskpolicy.tests.schema.json"
+SCHEMA_FILE, TESTS_SCHEMA_FILE = "riskpolicy.schema.json", "riskpolicy.test.schema.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 #: A ruleset of every mechanism, with `@NAME@` for its name.
@@ -61,7 +61,7 @@ deleveraging:
 """
 
 _TESTS = """\
-# yaml-language-server: $schema=riskpolicy.tests.schema.json
+# yaml-language-server: $schema=riskpolicy.test.schema.json
 # The rule tests of @NAME@.yaml, which stands beside this file. Run them: riskpolicy test . --coverage
 - test: a balance of $balance behind one BTCUSDT at 50000 is $state
   marks: {BTCUSDT: 50000}

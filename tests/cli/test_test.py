@@ -145,7 +145,7 @@ def test_update(run, tmp_path):
 def test_init_passes_everything(run, venue):
     assert sorted(p.name for p in venue.iterdir()) == [
         "my-venue.ci.sh", "my-venue.test.yaml", "my-venue.yaml",
-        "riskpolicy.schema.json", "riskpolicy.tests.schema.json",
+        "riskpolicy.schema.json", "riskpolicy.test.schema.json",
     ]  # fmt: skip
     status, out, _ = run("test", ".", "--coverage", "--fail-under", "100")
     assert status == 0

@@ -25,15 +25,15 @@ def faults(text):
 
 def test_it_is_a_schema():
     Draft202012Validator.check_schema(schema_of_tests())
-    assert json.loads((RULESETS / "tests.schema.json").read_text()) == schema_of_tests(), (
-        "write it with `riskpolicy schema --tests > rulesets/tests.schema.json`"
+    assert json.loads((RULESETS / "test.schema.json").read_text()) == schema_of_tests(), (
+        "write it with `riskpolicy schema --tests > rulesets/test.schema.json`"
     )
 
 
 @pytest.mark.parametrize("path", sorted(RULESETS.glob("*/*.test.yaml")), ids=lambda p: p.name)
 def test_shipped_tests_fit_and_name_it(path):
     assert faults(path.read_text()) == []
-    assert path.read_text().startswith("# yaml-language-server: $schema=../tests.schema.json\n")
+    assert path.read_text().startswith("# yaml-language-server: $schema=../test.schema.json\n")
 
 
 def test_the_starter_fits():

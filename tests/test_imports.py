@@ -39,8 +39,10 @@ MAY_IMPORT = {
     "adapters": GROUND,
     "policy": FACE,
     "": FACE | {"policy", "adapters"},
-    "report": FACE | {"policy"},
-    "cli": FACE | {"policy", "report", ""},
+    "report": FACE | {"policy", "testing", ""},
+    "testing": FACE | {"policy", "expressions", "kernel", "engines.margin"},
+    "analysis": FACE | {"policy", "expressions"},
+    "cli": FACE | {"policy", "report", "testing", "analysis", ""},
 }
 
 

@@ -24,7 +24,7 @@ SUFFIX = ".test.yaml"
 FILE_KEYS = ("ruleset", "snapshot", "given", "marks", "tolerance", "exact", "tests")
 TEST_KEYS = ("test", "ruleset", "snapshot", "given", "marks", "cases", "tolerance", "exact", "expect")
 TABLES = ("positions", "buckets", "accounts", "draws")
-EXPECT_KEYS = (*TABLES, "order", "reasons", "not_stated", "error")
+EXPECT_KEYS = (*TABLES, "order", "verdicts", "reasons", "not_stated", "error")
 _PLACEHOLDER = re.compile(r"\$\$|\$\{(\w+)\}|\$([A-Za-z_]\w*)")
 
 Nodes: TypeAlias = Mapping[str, Node]
@@ -330,13 +330,14 @@ class _TestReader:
 
     def _expected(self, key: str, node: Node) -> None:
         due = dict if key in ("error", "reasons") else list
-        word = "a mapping" if due is dict else "a list of rows" if key in TABLES else "a list"
+        in_rows = key in (*TABLES, "verdicts")
+        word = "a mapping" if due is dict else "a list of rows" if in_rows else "a list"
         # An empty order and an empty list of choices say something: nobody is liquidated, nothing is left open.
         if not isinstance(node.value, due):
             self._fault("invalid_value", f"`{key}` is {word}", "see the page on rule tests", node)
         elif not node.value and key not in ("order", "not_stated"):
             self._fault("asserts_nothing", f"`{key}` is empty, which asserts nothing", "write what is expected", node)
-        for row in node.value if key in TABLES and isinstance(node.value, list) else ():
+        for row in node.value if in_rows and isinstance(node.value, list) else ():
             if not isinstance(row.value, dict):
                 self._fault("invalid_value", f"a row of `{key}` is a mapping", "such as `{account: A, ...}`", row)
 

@@ -23,6 +23,7 @@ from riskpolicy.testing.coverage import Coverage
 from riskpolicy.testing.form import TABLES, RuleTest
 from riskpolicy.testing.given import Given
 from riskpolicy.testing.outcome import ERROR, FAILED, PASSED, Mismatch, Outcome
+from riskpolicy.testing.verdicts import VerdictCheck
 
 _ERROR_KEYS = ("code", "place", "line", "message")
 
@@ -121,6 +122,12 @@ class _Run:
                 looked_at[name] = self._table(policy, evaluation, name, _listed(expect[name]))
         if "order" in expect:
             looked_at["order"] = self._order(policy, evaluation, expect["order"])
+        if "verdicts" in expect:
+            check = VerdictCheck(evaluation, self._place)
+            for node in _listed(expect["verdicts"]):
+                check.check(node)
+            self.findings += check.findings
+            self.mismatches += check.mismatches
         if "reasons" in expect:
             self._reasons(policy, evaluation, expect["reasons"])
         if "not_stated" in expect:

@@ -6,11 +6,13 @@ from typing import Any
 
 from riskpolicy.engines.core.tables import Column as ResultColumn
 from riskpolicy.engines.core.tables import ResultTable, Shape
+from riskpolicy.engines.core.verdict import VERDICTS
 from riskpolicy.errors import CODES
 from riskpolicy.policy import loads
 from riskpolicy.ruleset.schema import DIALECT
 from riskpolicy.testing.compare import KEYS
 from riskpolicy.testing.starter import RULESET
+from riskpolicy.testing.verdicts import ORDER
 from riskpolicy.vocabulary import STATES, TABLES, Column, Kind, Table
 
 #: A placeholder for the value of a case.
@@ -91,6 +93,7 @@ def _expect() -> dict[str, Any]:
             {
                 **tables,
                 "order": {"type": "array", "items": _ID, "description": "the accounts liquidated, first to last"},
+                "verdicts": {"type": "array", "minItems": 1, "items": _verdict()},
                 "reasons": {"type": "object", "minProperties": 1, "additionalProperties": texts},
                 "not_stated": {"type": "array", "items": {"type": "string"}},
                 "error": error,
@@ -104,6 +107,19 @@ def _expect() -> dict[str, Any]:
 def _expected(table: ResultTable) -> dict[str, Any]:
     """Return the schema of an expected row; later versions add columns, so that none is refused."""
     return {"type": "object", "properties": {name: _cell(name, column) for name, column in table.columns.items()}}
+
+
+def _verdict() -> dict[str, Any]:
+    """Return the schema of an order and what is expected of its verdict."""
+    numbers = {"type": "object", "minProperties": 1, "additionalProperties": _number()}
+    said: dict[str, Any] = {
+        "allowed": {"anyOf": [{"type": "boolean"}, _CASE]},
+        "code": {"anyOf": [{"enum": list(VERDICTS)}, _CASE]},
+        "rule": {"type": ["string", "null"], "description": "the id of the rule that decides"},
+        "max_quantity": {**_number(), "description": "the largest quantity of this order that would be allowed"},
+        "numbers": {**numbers, "description": "equity and margins before and after the fill"},
+    }
+    return _object({**{name: {} for name in ORDER}, **said}, ["account", "instrument", "side", "quantity"])
 
 
 def _cell(name: str, column: ResultColumn) -> dict[str, Any]:

@@ -8,7 +8,9 @@ import pytest
 ROOT = Path(__file__).parent.parent / "riskpolicy"
 GROUND = {"arrow", "errors", "numbers", "vocabulary"}
 CORE = GROUND | {"plan", "kernel", "snapshot", "engines.core"}
-MECHANISMS = {f"engines.{name}" for name in ("margin", "liquidation", "waterfall", "deleveraging", "execution")}
+MECHANISMS = {
+    f"engines.{name}" for name in ("margin", "liquidation", "waterfall", "deleveraging", "execution", "funding")
+}
 FACE = GROUND | {
     "hooks",
     "ruleset",

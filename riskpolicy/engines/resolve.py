@@ -7,7 +7,7 @@ whole quanta, and every event sums to zero. Marks stay as they are throughout.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from riskpolicy.engines.core.bound import CROSS
 from riskpolicy.engines.core.draw import Drawn, Payers, draw, equal_parts
 from riskpolicy.engines.core.events import Event, apply_event
-from riskpolicy.engines.core.exact import Change, ExactBucket, ExactPosition, Holding
+from riskpolicy.engines.core.exact import Change, ExactBucket, ExactPosition, Holding, holding
 from riskpolicy.engines.core.ledger import Ledger
 from riskpolicy.engines.core.reasons import Reason
 from riskpolicy.engines.evaluate import Evaluation
@@ -175,6 +175,7 @@ class _Resolving:
         self.inventory: dict[tuple[int, int], Fraction] = {}
         self.assigned: dict[tuple[str, int], Fraction] = {}
         self.shared: dict[int, Fraction] = {}
+        self.cursor: dict[int, int] = {}
         self.payers = self._payers()
 
     def _payers(self) -> Payers:
@@ -495,20 +496,30 @@ class _Resolving:
                 if left == 0:
                     break
                 winner = self._holding(other)
-                of = int(self.bound.positions.bucket[other])
-                if self.bound.buckets.account[of] == self.bound.buckets.account[bucket] or winner.quantity == 0:
-                    continue
-                if self.evaluation.liquidation.triggered[of]:
+                if self.bound.positions.account[other] == self.bound.buckets.account[bucket]:
                     continue
                 size = min(left, abs(winner.quantity))
                 self._close_against(bucket, i, other, size, price, step)
                 left -= size
 
-    def _queue(self, p: ExactPosition) -> Sequence[int]:
-        """Return the positions opposite to one, in the order of the deleveraging queue."""
-        queue = self.evaluation.queue
+    def _queue(self, p: ExactPosition) -> Iterator[int]:
+        """Yield the positions opposite to one, in the order of the deleveraging queue, that still hold contracts.
+
+        Those of buckets in liquidation are left out. Whoever holds nothing any more is passed over for good.
+        """
+        queue, positions = self.evaluation.queue, self.bound.positions
         segment = 2 * p.number + (1 if p.quantity > 0 else 0)
-        return [int(i) for i in queue.order[queue.start[segment] : queue.start[segment + 1]]]
+        first, end = int(queue.start[segment]), int(queue.start[segment + 1])
+        place = self.cursor.get(segment, first)
+        while place < end:
+            i = int(queue.order[place])
+            gone = i in self.held and self.held[i].quantity == 0
+            if gone or self.evaluation.liquidation.triggered[positions.bucket[i]]:
+                if place == self.cursor.get(segment, first):
+                    self.cursor[segment] = place + 1
+            else:
+                yield i
+            place += 1
 
     def _close_against(self, bucket: int, i: int, other: int, size: Fraction, price: Fraction, step: Step) -> None:
         side = -1 if self._holding(i).quantity > 0 else 1
@@ -534,8 +545,7 @@ class _Resolving:
     def _holding(self, i: int) -> Holding:
         if i in self.held:
             return self.held[i]
-        bucket = self.bucket(int(self.bound.positions.bucket[i]))
-        return bucket.positions[bucket.members.index(i)].held
+        return holding(self.bound, i, self.bound.exact_wallet(int(self.bound.positions.bucket[i])))
 
     def _price(self, bucket: int, i: int, word: str | None) -> Fraction | None:
         """Return the price that a word means for a position now; None for any price."""

@@ -64,7 +64,7 @@ class Bucket:
         size = abs(position.quantity)
         edges = sorted(cap / size for cap, _ in position.tiers[:-1] if cap is not None)
         if up:
-            stops = [mark, *(e for e in edges if e > mark), max([mark, *edges]) * 10**9]
+            stops = [mark, *(e for e in edges if e > mark), max([mark, *edges]) * 10**18]
         else:
             stops = [mark, *(e for e in reversed(edges) if e < mark), Fraction(0)]
         for near, far in itertools.pairwise(stops):

@@ -81,27 +81,36 @@ def code_ids(parts: Sequence[npt.NDArray[np.generic] | Coded | list[Label]]) -> 
 
 
 def _recoded(parts: Sequence[Coded]) -> list[Ids]:
-    """Give one name space to columns that are coded already, each by its own labels."""
-    used = [np.unique(part.codes) for part in parts]
+    """Give one name space to columns that are coded already, each by its own labels; unused labels are dropped."""
+    used = [_used(part) for part in parts]
     labels = [[part.labels[code] for code in codes.tolist()] for part, codes in zip(parts, used, strict=True)]
-    text = any(isinstance(label, str) for part in labels for label in part)
-    words = sorted({str(label) if text else label for part in labels for label in part})
-    number = {word: code for code, word in enumerate(words)}
+    kinds = {type(label) for part in labels for label in part}
+    if str in kinds and int in kinds:
+        labels = [[str(label) for label in part] for part in labels]
+    words = sorted(set().union(*labels))
+    number = dict(zip(words, range(len(words)), strict=True))
     out = []
     for part, codes, of_part in zip(parts, used, labels, strict=True):
         place = np.zeros(len(part.labels), np.int32)
-        place[codes] = [number[str(label) if text else label] for label in of_part]
+        place[codes] = np.fromiter(map(number.__getitem__, of_part), np.int32, len(of_part))
         out.append(Ids(place[part.codes], words))
     return out
 
 
+def _used(part: Coded) -> npt.NDArray[np.int64]:
+    used = np.zeros(len(part.labels), bool)
+    used[part.codes] = True
+    return np.flatnonzero(used)
+
+
 def _coded(values: npt.NDArray[np.generic] | list[Label]) -> Coded:
     """Return a plain column with labels of its own."""
-    array = values if isinstance(values, np.ndarray) else _array(values)
-    labels, codes = np.unique(array, return_inverse=True)
-    return Coded(
-        codes.astype(np.int64), [plain(label) if not isinstance(label, np.str_) else str(label) for label in labels]
-    )
+    if isinstance(values, np.ndarray):
+        found, codes = np.unique(values, return_inverse=True)
+        return Coded(codes.astype(np.int64), found.tolist())
+    number: dict[Label, int] = {}
+    coded = np.fromiter((number.setdefault(value, len(number)) for value in values), np.int64, len(values))
+    return Coded(coded, [*number])
 
 
 def _code_plain(parts: Sequence[npt.NDArray[np.generic] | list[Label]]) -> list[Ids]:

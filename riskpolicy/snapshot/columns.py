@@ -75,9 +75,13 @@ def plain(label: Label | np.integer) -> Label:
 
 def code_ids(parts: Sequence[npt.NDArray[np.generic] | Coded | list[Label]]) -> list[Ids]:
     """Give one name space to several columns of ids; if any of them holds text, all ids are text."""
-    if any(isinstance(part, Coded) for part in parts):
+    arrays = [part for part in parts if isinstance(part, np.ndarray) and part.dtype.kind in "iu"]
+    if len(arrays) < sum(len(part) > 0 for part in parts):
         return _recoded([part if isinstance(part, Coded) else _coded(part) for part in parts])
-    return _code_plain([part for part in parts if not isinstance(part, Coded)])
+    numbers = [part.astype(np.int64) if isinstance(part, np.ndarray) else np.zeros(0, np.int64) for part in parts]
+    labels, codes = np.unique(np.concatenate(numbers), return_inverse=True)
+    split = np.split(codes.astype(np.int32), np.cumsum([len(part) for part in numbers])[:-1])
+    return [Ids(part, labels) for part in split]  # type: ignore[arg-type]
 
 
 def _recoded(parts: Sequence[Coded]) -> list[Ids]:
@@ -111,27 +115,6 @@ def _coded(values: npt.NDArray[np.generic] | list[Label]) -> Coded:
     number: dict[Label, int] = {}
     coded = np.fromiter((number.setdefault(value, len(number)) for value in values), np.int64, len(values))
     return Coded(coded, [*number])
-
-
-def _code_plain(parts: Sequence[npt.NDArray[np.generic] | list[Label]]) -> list[Ids]:
-    arrays = [np.asarray(p) if isinstance(p, np.ndarray) else _array(p) for p in parts]
-    if all(a.dtype.kind in "iu" or not len(a) for a in arrays):
-        joined = np.concatenate([a.astype(np.int64) for a in arrays])
-        labels, codes = np.unique(joined, return_inverse=True)
-        split = np.split(codes.astype(np.int32), np.cumsum([len(a) for a in arrays])[:-1])
-        return [Ids(part, labels) for part in split]  # type: ignore[arg-type]
-    texts = [[str(x) for x in a.tolist()] for a in arrays]
-    words = sorted(set().union(*texts))
-    number = {word: code for code, word in enumerate(words)}
-    return [Ids(np.fromiter((number[t] for t in part), np.int32, len(part)), words) for part in texts]
-
-
-def _array(values: list[Label]) -> npt.NDArray[np.generic]:
-    if all(isinstance(v, int) and abs(v) < 2**63 for v in values):
-        return np.array(values, dtype=np.int64)
-    out: npt.NDArray[np.generic] = np.empty(len(values), dtype=object)
-    out[:] = values
-    return out
 
 
 def beyond_float(values: Iterable[tuple[int, Decimal]]) -> dict[int, Fraction]:

@@ -59,6 +59,8 @@ class TableReader:
             self._faults("null_value", column, np.flatnonzero(values.codes < 0).tolist(), "is null")
             return values
         listed = _listed(values)
+        if None not in listed and _are_ids(listed):
+            return listed
         nulls = [i for i, v in enumerate(listed) if v is None]
         wrong = [i for i, v in enumerate(listed) if v is not None and not _is_id(v)]
         self._faults("null_value", column, nulls, "is null")
@@ -287,7 +289,7 @@ def _listed(values: Values) -> list[Any]:
 
 def _are_ids(labels: Sequence[object]) -> bool:
     """Return whether all labels but null are ids; by their types, since there may be millions."""
-    return {type(label) for label in labels} <= {str, int, type(None)} and "" not in labels
+    return set(map(type, labels)) <= {str, int, type(None)} and "" not in labels
 
 
 def _is_id(value: object) -> bool:

@@ -46,13 +46,14 @@ def from_ccxt(
     several = isinstance(positions, Mapping)
     by_account = dict(positions) if isinstance(positions, Mapping) else {account: positions}
     purses = balances if several else {account: balances}
+    further = tuple(currencies)
     reading = _Reading(markets or {}, tickers or {}, contract_sizes or {}, margin_mode, total)
     rows: list[dict[str, Any]] = []
     accounts: list[dict[str, Any]] = []
     for name, listed in by_account.items():
         of_account = _Account(name, f"`{name}` " if several else "")
         rows += reading.positions(of_account, listed)
-        accounts += reading.balances(of_account, purses.get(name), currencies)
+        accounts += reading.balances(of_account, purses.get(name), further)
     if reading.findings:
         raise SnapshotError(reading.findings)
     marks = [{"instrument": symbol, "mark_price": mark} for symbol, mark in reading.marks.items()]

@@ -91,6 +91,25 @@ CODES: Mapping[str, str] = MappingProxyType(
         "margin_mode": "a position is in a margin mode that it cannot be in",
         "position_side": "a position side that the venue does not have",
         "open_interest": "longs and shorts differ in a snapshot that declares itself complete",
+        # rule tests
+        "asserts_nothing": "a rule test, or a row that it expects, says nothing about a result",
+        "error_not_raised": "a rule test expects an error that was not raised",
+        "circular_reference": "files refer to each other in a circle",
+        "ambiguous_row": "an expected row fits several rows of the result",
+        "unknown_placeholder": "a `$name` that no case gives a value to",
+        "unused_value": "a case gives a value that its test does not use",
+        "no_tests": "no rule test is there, or none is selected",
+        "selection_syntax": "the text after -k is no selection of tests",
+        "file_exists": "a file that would be written is there already",
+        # remarks of `check --strict`
+        "unused_tier_table": "a tier table that no instrument names",
+        "unused_fund": "a fund that no step, layer or instrument names",
+        "undrawn_fund": "a fund on which no layer of the waterfall draws",
+        "unused_currency": "a currency in which nothing settles and no fund is kept",
+        "missing_source": "a ruleset, or a part of it, that does not say where it was read",
+        "choice_not_stated": "the venue is silent, and the ruleset chose",
+        "default_not_stated": "the venue is silent, and a documented default applies without being written down",
+        "idle_tier": "neighbouring tiers that do the same",
         # use
         "unknown_id": "a result was asked for an account or instrument that is not there",
     }

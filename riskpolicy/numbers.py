@@ -72,7 +72,7 @@ def sqrt(value: Fraction) -> Fraction:
     top, bottom = math.isqrt(value.numerator), math.isqrt(value.denominator)
     if top * top == value.numerator and bottom * bottom == value.denominator:
         return Fraction(top, bottom)
-    bits = max(0, 700 - value.numerator.bit_length() + value.denominator.bit_length())
+    bits = max(0, 1400 - value.numerator.bit_length() + value.denominator.bit_length())
     bits += bits % 2
     return Fraction(math.isqrt((value.numerator << bits) // value.denominator), 1 << (bits // 2))
 

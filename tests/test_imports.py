@@ -34,13 +34,16 @@ MAY_IMPORT = {
     "engines.core": GROUND | {"plan", "kernel", "snapshot"},
     **dict.fromkeys(MECHANISMS, CORE),
     "engines.evaluate": CORE | MECHANISMS,
-    **{f"engines.{name}": CORE | MECHANISMS | {"engines.evaluate"} for name in ("explain", "check", "heal")},
+    **{f"engines.{name}": CORE | MECHANISMS | {"engines.evaluate"} for name in ("check", "heal")},
+    "engines.explain": CORE | MECHANISMS | {"engines.evaluate", "engines.heal"},
     "hooks": GROUND | {"engines.core"},
     "adapters": GROUND,
     "policy": FACE,
     "": FACE | {"policy", "adapters"},
-    "report": FACE | {"policy"},
-    "cli": FACE | {"policy", "report", ""},
+    "report": FACE | {"policy", "testing", ""},
+    "testing": FACE | {"policy", "expressions", "kernel", "engines.margin"},
+    "analysis": FACE | {"policy", "expressions"},
+    "cli": FACE | {"policy", "report", "testing", "analysis", ""},
 }
 
 

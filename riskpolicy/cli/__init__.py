@@ -14,8 +14,11 @@ from riskpolicy.cli.check import check
 from riskpolicy.cli.common import OUR_FAULT, UNUSABLE, show_findings
 from riskpolicy.cli.evaluate import evaluate
 from riskpolicy.cli.explain import explain
+from riskpolicy.cli.fmt import fmt
 from riskpolicy.cli.import_ import import_
+from riskpolicy.cli.init import init, scaffold_tests
 from riskpolicy.cli.schema import schema
+from riskpolicy.cli.test import test
 from riskpolicy.errors import RiskPolicyError
 
 
@@ -28,7 +31,7 @@ def cli() -> None:
     """
 
 
-for command in (check, evaluate, explain, import_, schema):
+for command in (check, evaluate, explain, fmt, import_, init, scaffold_tests, schema, test):
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""riskpolicy schema: the JSON Schema of the ruleset language."""
+"""riskpolicy schema: the JSON Schema of the ruleset language, or of rule tests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from riskpolicy.ruleset.schema import json_schema
 
 
 @click.command()
-def schema() -> None:
+@click.option("--tests", is_flag=True, help="The schema of rule tests.")
+def schema(tests: bool) -> None:
     """Print the JSON Schema of the ruleset language, for editors."""
-    show_json(json_schema())
+    from riskpolicy.testing.schema import tests_schema
+
+    show_json(tests_schema() if tests else json_schema())

@@ -9,14 +9,16 @@ from fractions import Fraction
 
 import numpy as np
 
-from riskpolicy.engines.core.bound import FLAT
+from riskpolicy.engines.core.bound import CROSS, FLAT
 from riskpolicy.engines.core.exact import ExactBucket, ExactPosition, exact_position_row
 from riskpolicy.engines.core.reasons import Reason
 from riskpolicy.engines.core.tables import Value
 from riskpolicy.engines.evaluate import Evaluation
+from riskpolicy.engines.heal import heal_bucket
 from riskpolicy.errors import Finding, QueryError, suggestion
 from riskpolicy.kernel.program import Program
 from riskpolicy.numbers import decimal_text, fraction_text
+from riskpolicy.plan.plan import Curve, Market
 
 
 def explain_account(evaluation: Evaluation, account: str | int) -> tuple[Reason, ...]:
@@ -43,7 +45,18 @@ class _Explainer:
         row = self.row
         kind = "cross" if row["instrument"] is None else f"isolated {row['instrument']}"
         state = f"account {row['account']}, {self.currency} {kind}: {row['state']}"
-        return Reason(state, None, (*self._verdict(), self._equity(), self._maintenance(), *self._positions()))
+        return Reason(
+            state,
+            None,
+            (
+                *self._verdict(),
+                self._equity(),
+                self._maintenance(),
+                *self._orders(),
+                *self._positions(),
+                *self._healing(),
+            ),
+        )
 
     def _verdict(self) -> list[Reason]:
         rule = self.plan.trigger.rule
@@ -83,31 +96,95 @@ class _Explainer:
         return out
 
     def _equity(self) -> Reason:
-        balance = Reason(f"wallet balance {self._money(self.exact.wallet_balance)}")
-        profits = [
-            Reason(
-                f"{self._symbol(i)}: {_n(p.quantity)} contracts x ({_n(p.mark_price)} mark - {_n(p.entry_price)} entry)"
-                f" = {self._money(p.unrealized_pnl)}"
-            )
-            for i, p in enumerate(self.exact.positions)
-        ]
+        exact, parts = self.exact, [self._balance()]
+        parts += [self._profit(i, p) for i, p in enumerate(exact.positions)]
+        funded = ""
+        if exact.accrued_funding:
+            parts.append(Reason(f"accrued funding {self._money(exact.accrued_funding)}"))
+            funded = " + accrued funding"
         statement = (
-            f"equity {self._money(self.exact.equity)} = wallet balance + unrealized profit "
-            f"{self._money(self.exact.unrealized_pnl)}"
+            f"equity {self._money(exact.equity)} = wallet balance + unrealized profit "
+            f"{self._money(exact.unrealized_pnl)}{funded}"
         )
-        return Reason(statement, None, (balance, *profits))
+        return Reason(statement, None, tuple(parts))
+
+    def _balance(self) -> Reason:
+        """Return the balance; where collateral stands behind it, with what each asset counts."""
+        bound, total = self.evaluation.bound, self._money(self.exact.wallet_balance)
+        rules = self.plan.collateral
+        if rules is None or bound.buckets.instrument[self.bucket] != CROSS:
+            return Reason(f"wallet balance {total}")
+        parts = [
+            Reason(f"{name}: {_n(amount)} x {_n(price)}{f' x {_percent(weight)}' if weight != 1 else ''}")
+            for name, amount, price, weight in bound.purse_parts(self.bucket)
+        ]
+        initial = self.exact.initial_equity - self.exact.equity + self.exact.wallet_balance
+        if initial != self.exact.wallet_balance:
+            parts.append(Reason(f"towards initial margin it counts {self._money(initial)}"))
+        return Reason(f"wallet balance {total}", "margin.collateral", tuple(parts))
+
+    def _profit(self, i: int, p: ExactPosition) -> Reason:
+        size = self.plan.instruments.contract_size_exact[p.number]
+        each = f"{_n(p.quantity)} contracts" + (f" x {_n(size)}" if size != 1 else "")
+        change = f"({_n(p.mark_price)} mark - {_n(p.entry_price)} entry)"
+        if p.inverse:
+            change = f"(1 / {_n(p.entry_price)} entry - 1 / {_n(p.mark_price)} mark)"
+        converted = f" x {_n(p.held.conversion)}" if p.held.conversion != 1 else ""
+        return Reason(
+            f"{self._symbol(i)}: {each} x {change}{converted} = {self._money(p.unrealized_pnl * p.held.conversion)}"
+        )
 
     def _maintenance(self) -> Reason:
+        parts = [self._required(i, p) for i, p in enumerate(self.exact.positions)]
+        netted = ", the larger side of each netting group" if self.plan.requirements.netting and len(parts) > 1 else ""
+        return Reason(f"maintenance margin {self._money(self.exact.maintenance_margin)}{netted}", None, tuple(parts))
+
+    def _required(self, i: int, p: ExactPosition) -> Reason:
+        """Return how one position's maintenance margin comes about."""
+        value = f"value at entry {_n(p.value)}" if p.rules.entry_basis else f"notional {_n(p.notional)}"
+        taken = p.tier.deduction * p.value / p.key if p.tier.deduction else Fraction(0)
+        rounded = ", rounded up" if self.plan.requirements.rounded_up else ""
+        statement = (
+            f"{self._symbol(i)}: {value} x {_percent(p.maintenance_rate)}"
+            + (f" - {_n(taken)}" if taken else "")
+            + f" = {self._money(p.maintenance_margin * p.held.conversion)}{rounded}"
+        )
+        below: tuple[Reason, ...] = () if p.rules.maintenance is None else (Reason(_curve(p, p.rules.maintenance)),)
+        if p.rules.formula is not None:
+            row = exact_position_row(self.evaluation.bound, self.exact.members[i])
+            below = _steps(p.rules.formula.program, row)
+        if p.rules.key != "notional" and not below:
+            below = (Reason(f"tier of {_n(p.key)} {p.rules.key.replace('_', ' ')}"),)
+        return Reason(statement, p.tier.id if p.rules.formula is None else p.rules.formula.id, below)
+
+    def _orders(self) -> list[Reason]:
+        added = self.exact.order_margin
+        if not added:
+            return []
         parts = [
             Reason(
-                f"{self._symbol(i)}: notional {_n(p.notional)} x {_percent(p.tier.rate)}"
-                + (f" - {_n(p.tier.deduction)}" if p.tier.deduction else "")
-                + f" = {self._money(p.maintenance_margin)}",
-                p.tier.id,
+                f"{self.plan.instruments.symbols[size.holding.instrument]}: {_n(abs(size.holding.quantity))} contracts "
+                "would be open on the larger side"
             )
-            for i, p in enumerate(self.exact.positions)
+            for size in self.exact.open_sizes
         ]
-        return Reason(f"maintenance margin {self._money(self.exact.maintenance_margin)}", None, tuple(parts))
+        return [Reason(f"open orders add {self._money(added)} of initial margin", "margin.orders", tuple(parts))]
+
+    def _healing(self) -> list[Reason]:
+        """Return what would end the liquidation, each by itself."""
+        if not self.evaluation.liquidation.triggered[self.bucket]:
+            return []
+        found = heal_bucket(self.evaluation, self.bucket)
+        parts = []
+        if found.deposit is not None:
+            parts.append(Reason(f"a deposit of {self._money(found.deposit)}"))
+        for symbol, size in found.reduce.items():
+            if size is not None:
+                parts.append(Reason(f"closing {_n(size)} contracts of {symbol} at the mark"))
+        for symbol, price in found.price.items():
+            if price is not None:
+                parts.append(Reason(f"{symbol} at {decimal_text(price)}"))
+        return [Reason("what would heal it, each by itself", None, tuple(parts))] if parts else []
 
     def _positions(self) -> list[Reason]:
         members = self.evaluation.bound.members(self.bucket)
@@ -152,6 +229,19 @@ class _Explainer:
 
     def _money(self, value: Fraction) -> str:
         return f"{_n(value)} {self.currency}"
+
+
+def _curve(p: ExactPosition, curve: Curve) -> str:
+    """Return a curve's rate in words."""
+    rate, key = _percent(p.maintenance_rate), f"{_n(p.key)} {p.rules.key.replace('_', ' ')}"
+    if curve.market is Market.OPEN_INTEREST:
+        return f"rate {rate} by the market's open interest, between {_percent(curve.least)} and {_percent(curve.most)}"
+    if curve.slope:
+        return f"rate {rate} = {_percent(curve.offset)} + {_n(curve.slope)} x {key}"
+    of = " / daily volume" if curve.market is Market.VOLUME else ""
+    return (
+        f"rate {rate} = max({_percent(curve.least)}, {_percent(curve.offset)} + {_n(curve.factor)} x sqrt({key}{of}))"
+    )
 
 
 def _steps(program: Program, row: Mapping[str, Fraction | float]) -> tuple[Reason, ...]:

@@ -43,10 +43,11 @@ def heal_account(evaluation: Evaluation, account: str | int) -> tuple[Healing, .
     if code is None:
         raise QueryError(Finding("unknown_id", f"the snapshot has no account `{account}`"))
     start = evaluation.bound.buckets.start
-    return tuple(_heal(evaluation, bucket) for bucket in range(int(start[code]), int(start[code + 1])))
+    return tuple(heal_bucket(evaluation, bucket) for bucket in range(int(start[code]), int(start[code + 1])))
 
 
-def _heal(evaluation: Evaluation, bucket: int) -> Healing:
+def heal_bucket(evaluation: Evaluation, bucket: int) -> Healing:
+    """Return what would heal one bucket."""
     bound, plan = evaluation.bound, evaluation.plan
     row, trigger = evaluation.buckets.row(bucket), plan.trigger
     health = trigger_health(trigger)

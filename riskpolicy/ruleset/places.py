@@ -18,8 +18,12 @@ def _path(loaded: LoadedRuleset, rule_id: str) -> Steps:
         for index, table in enumerate(loaded.ruleset.margin.tiers):
             rows, _ = read_tiers(table, index, loaded.document)
             for number, row in enumerate(rows):
-                if row.id == rule_id:
-                    return ("margin", "tiers", index, "rows", number)
+                if row.id != rule_id:
+                    continue
+                if not table.rows:
+                    return ("margin", "tiers", index)
+                below = ("rows", number) if number < len(table.rows) else ("generated",)
+                return ("margin", "tiers", index, *below)
     path: list[str | int] = []
     node: Node = loaded.document.root
     for word in rule_id.split("."):

@@ -152,27 +152,36 @@ class Bound:
         """Return the exact balance behind a bucket, collateral at its maintenance or its initial weights."""
         cross = self.buckets.instrument[bucket] == CROSS
         if cross and self.plan.collateral is not None:
-            return self._exact_purse(self.plan.collateral, bucket, initial=initial)
+            return self._exact_purse(bucket, initial=initial)
         table, column = ("accounts", "balance") if cross else ("positions", "isolated_margin")
         return exact_of(self.snapshot.numbers(table, column), int(self.buckets.row[bucket]))
 
-    def _exact_purse(self, rules: Collateral, bucket: int, *, initial: bool) -> Fraction:
+    def _exact_purse(self, bucket: int, *, initial: bool) -> Fraction:
+        parts = self.purse_parts(bucket, initial=initial)
+        return sum((amount * price * weight for _, amount, price, weight in parts), Fraction(0))
+
+    def purse_parts(self, bucket: int, *, initial: bool = False) -> list[tuple[str, Fraction, Fraction, Fraction]]:
+        """Return what a cross bucket's balance is made of: asset, amount, price and weight."""
+        rules = self.plan.collateral
+        assert rules is not None
         account, currency = int(self.buckets.account[bucket]), int(self.buckets.currency[bucket])
-        total, pool = Fraction(0), self.plan.currencies[rules.currency]
+        parts, pool = [], self.plan.currencies[rules.currency]
         owners, named = self.snapshot.ids("accounts", "account").codes, self.snapshot.tables["accounts"]["currency"]
         assert isinstance(named, Ids)
         for row in np.flatnonzero(owners == account).tolist():
             name, balance = str(named.label(row)), exact_of(self.snapshot.numbers("accounts", "balance"), row)
             if rules.pooled:
-                total += balance * self.exact_price(name) * weight_of(rules, name, pool, balance, initial=initial)
+                weight = weight_of(rules, name, pool, balance, initial=initial)
+                parts.append((name, balance, self.exact_price(name), weight))
             elif name == self.plan.currencies[currency]:
-                total += balance
+                parts.append((name, balance, Fraction(1), Fraction(1)))
         held = self.snapshot.tables["collateral"].get("asset")
         if currency == rules.currency and isinstance(held, Ids):
             for row in np.flatnonzero(self.snapshot.ids("collateral", "account").codes == account).tolist():
                 name, amount = str(held.label(row)), exact_of(self.snapshot.numbers("collateral", "amount"), row)
-                total += amount * self.exact_price(name) * weight_of(rules, name, pool, amount, initial=initial)
-        return total
+                weight = weight_of(rules, name, pool, amount, initial=initial)
+                parts.append((name, amount, self.exact_price(name), weight))
+        return parts
 
     def exact_price(self, asset: str) -> Fraction:
         """Return the exact price of an asset or currency in the collateral currency."""

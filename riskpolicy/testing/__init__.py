@@ -1,0 +1,1 @@
+"""Rule tests: `*.test.yaml` files beside rulesets, run, explained, covered and rewritten."""

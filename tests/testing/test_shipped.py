@@ -1,0 +1,48 @@
+"""The shipped rulesets are tested by rules of their own, all of them; a thousand tests take seconds."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from riskpolicy.ruleset.catalog import installed
+from riskpolicy.testing.coverage import Coverage
+from riskpolicy.testing.form import find_files, read_tests
+from riskpolicy.testing.output import outcome_text
+from riskpolicy.testing.run import Runner
+
+RULESETS = Path(__file__).parents[2] / "rulesets"
+
+
+def test_shipped_rule_tests_pass_and_cover_everything():
+    coverage = Coverage()
+    runner = Runner(coverage)
+    outcomes = [runner.run(test) for file in find_files(RULESETS) for test in read_tests(file).tests]
+    assert [outcome_text(o) for o in outcomes if o.status != "passed"] == []
+    assert len(outcomes) >= 100
+    missing = [item.id for r in coverage.rulesets.values() for item in r.items.values() if not item.covered]
+    assert missing == []
+    assert coverage.total > 70
+
+
+@pytest.mark.parametrize("name", ["hyperliquid/2024-01-01.yaml", "hyperliquid/2025-07-01.yaml"])
+def test_shipped_rulesets_have_rule_tests_beside_them(name):
+    path = RULESETS / name
+    assert path.with_name(f"{path.stem}.test.yaml").is_file()
+
+
+def test_the_catalog_takes_no_test_for_a_ruleset():
+    assert all(not v.path.name.endswith(".test.yaml") for versions in installed().values() for v in versions)
+
+
+def test_a_thousand_rule_tests_take_seconds():
+    text = (RULESETS / "hyperliquid" / "2025-07-01.test.yaml").read_text()
+    start = time.perf_counter()
+    runner, count = Runner(), 0
+    for _ in range(14):
+        for test in read_tests(RULESETS / "hyperliquid" / "2025-07-01.test.yaml", text).tests:
+            assert runner.run(test).status == "passed"
+            count += 1
+    assert count >= 1000
+    # It takes one second where nothing else runs; the limit is for machines that are busy.
+    assert time.perf_counter() - start < 5

@@ -59,7 +59,7 @@ class TableReader:
             self._faults("null_value", column, np.flatnonzero(values.codes < 0).tolist(), "is null")
             return values
         listed = _listed(values)
-        if None not in listed and _are_ids(listed):
+        if _are_ids(listed, null=False):
             return listed
         nulls = [i for i, v in enumerate(listed) if v is None]
         wrong = [i for i, v in enumerate(listed) if v is not None and not _is_id(v)]
@@ -287,9 +287,10 @@ def _listed(values: Values) -> list[Any]:
     return values.tolist() if isinstance(values, np.ndarray) else values
 
 
-def _are_ids(labels: Sequence[object]) -> bool:
-    """Return whether all labels but null are ids; by their types, since there may be millions."""
-    return set(map(type, labels)) <= {str, int, type(None)} and "" not in labels
+def _are_ids(labels: Sequence[object], *, null: bool = True) -> bool:
+    """Return whether all labels are ids, or null where that is let pass; by their types, since there may be millions."""
+    kinds = {str, int, type(None)} if null else {str, int}
+    return set(map(type, labels)) <= kinds and "" not in labels
 
 
 def _is_id(value: object) -> bool:

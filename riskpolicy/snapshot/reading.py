@@ -288,7 +288,7 @@ def _listed(values: Values) -> list[Any]:
 
 
 def _are_ids(labels: Sequence[object], *, null: bool = True) -> bool:
-    """Return whether all labels are ids, or null where that is let pass; by their types, since there may be millions."""
+    """Return whether all labels are ids, or null where that may be; by their types, since there may be millions."""
     kinds = {str, int, type(None)} if null else {str, int}
     return set(map(type, labels)) <= kinds and "" not in labels
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any, Literal, TypeAlias
 
 from riskpolicy.errors import Finding, SnapshotError
 
+#: Differences of amounts are never rounded.
+_EXACT = Context(prec=500)
 _NULL = "CCXT gives null where the exchange does not say"
 
 Structure: TypeAlias = Mapping[str, Any]
@@ -89,10 +91,10 @@ class _Reading:
 
     def positions(self, account: _Account, listed: Positions) -> Iterator[dict[str, Any]]:
         """Yield the rows of an account's positions. Two sides of one symbol are hedged, said or not."""
-        sides: dict[object, set[object]] = {}
+        sides: dict[str, set[str]] = {}
         for given in listed:
             if isinstance(given, Mapping) and _decimal(given.get("contracts")):
-                sides.setdefault(given.get("symbol"), set()).add(given.get("side"))
+                sides.setdefault(str(given.get("symbol")), set()).add(str(given.get("side")))
         for k, given in enumerate(listed):
             where = f"{account.label}positions[{k}]"
             if not isinstance(given, Mapping) or not isinstance(given.get("symbol"), str):
@@ -120,7 +122,7 @@ class _Reading:
                 yield {
                     "account": account.name,
                     "currency": currency,
-                    "balance": amount - account.cross.get(currency, Decimal(0)),
+                    "balance": _EXACT.subtract(amount, account.cross.get(currency, Decimal(0))),
                 }
 
     def _position(self, where: str, account: _Account, given: Structure) -> dict[str, Any] | None:
@@ -138,7 +140,11 @@ class _Reading:
         row = {
             "account": account.name,
             "instrument": symbol,
-            "quantity": None if contracts is None else abs(contracts) if side == "long" else -abs(contracts),
+            "quantity": None
+            if contracts is None
+            else contracts.copy_abs()
+            if side == "long"
+            else contracts.copy_abs().copy_negate(),
             "entry_price": entry,
             "leverage": self._number(where, given, "leverage", needed=False),
             **margin,
@@ -160,22 +166,22 @@ class _Reading:
             account.isolated.add(settle)
             collateral = self._number(where, given, "collateral")
             profit = self._number(where, given, "unrealizedPnl")
-            known = collateral is not None and profit is not None
-            return {"margin_mode": mode, "isolated_margin": collateral - profit if known else None}  # type: ignore[operator]
+            margin = None if collateral is None or profit is None else _EXACT.subtract(collateral, profit)
+            return {"margin_mode": mode, "isolated_margin": margin}
         counted = self._number(where, given, "unrealizedPnl") if self.total == "equity" else None
-        account.cross[settle] = account.cross.get(settle, Decimal(0)) + (counted or Decimal(0))
+        account.cross[settle] = _EXACT.add(account.cross.get(settle, Decimal(0)), counted or Decimal(0))
         return {"margin_mode": mode}
 
     def _settle(self, where: str, symbol: str) -> str:
         """Return the settlement currency: the market's, else that of the unified symbol, BASE/QUOTE:SETTLE."""
-        settle = self.markets.get(symbol, {}).get("settle") or symbol.partition(":")[2].partition("-")[0]
+        settle = _of(self.markets, symbol).get("settle") or symbol.partition(":")[2].partition("-")[0]
         if not settle:
             self._fault("missing_value", f"{where} has no settlement currency", "pass markets, with `settle`")
         return str(settle)
 
     def _mark(self, where: str, symbol: str, given: Structure) -> Decimal | None:
         """Return the mark price. Positions of one symbol must agree, unless a ticker decides."""
-        ticker = self.tickers.get(symbol, {})
+        ticker = _of(self.tickers, symbol)
         decided = _price(ticker.get("mark")) or _price(ticker.get("markPrice"))
         own = _price(given.get("markPrice"))
         before = self.marks.get(symbol)
@@ -191,7 +197,7 @@ class _Reading:
     def _size(self, where: str, symbol: str, given: Structure) -> None:
         """Hold the position's contract size against what is known of the instrument's."""
         own = _decimal(given.get("contractSize"))
-        for size in (self.sizes.get(symbol), self.markets.get(symbol, {}).get("contractSize")):
+        for size in (self.sizes.get(symbol), _of(self.markets, symbol).get("contractSize")):
             known = _decimal(size)
             if own is not None and known is not None and own != known:
                 message = f"{where}: contract size {own}; the instrument's is {known}"
@@ -208,6 +214,11 @@ class _Reading:
 
     def _fault(self, code: str, message: str, hint: str = "") -> None:
         self.findings.append(Finding(code, message, hint))
+
+
+def _of(structures: Mapping[str, Structure], symbol: str) -> Structure:
+    found = structures.get(symbol)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _total(balance: Structure | None, currency: str) -> Any:

@@ -1,14 +1,18 @@
 """CCXT's unified structures as snapshots, and its leverage tiers as rulesets."""
 
+import contextlib
 import json
 import random
 import subprocess
 import sys
 import time
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import riskpolicy as rp
 from tests import venue
@@ -33,11 +37,11 @@ def test_positions_balances_and_marks_become_a_snapshot():
 
 
 def test_an_isolated_position_has_the_margin_without_its_profit():
-    given = {**POSITION, "marginMode": "isolated", "collateral": 1050.1}
-    tables = rp.from_ccxt([given], {"total": {"USDT": 0}}, account="sub")
+    held = {**POSITION, "marginMode": "isolated", "collateral": 1050.1}
+    tables = rp.from_ccxt([held], {"total": {"USDT": 0}}, account="sub")
     assert tables["positions"][0]["isolated_margin"] == Decimal("800.0")
     assert tables["accounts"] == [{"account": "sub", "currency": "USDT", "balance": 0}]
-    assert rp.from_ccxt([given], {"info": {}})["accounts"] == []
+    assert rp.from_ccxt([held], {"info": {}})["accounts"] == []
 
 
 def test_hedged_sides_and_marks_from_tickers():
@@ -114,6 +118,28 @@ def test_several_accounts_with_marks_that_must_agree():
     assert decided["markets"][0]["mark_price"] == Decimal("63000.5")
     with pytest.raises(rp.SnapshotError, match="`b` balance of USDT has no `total`"):
         rp.from_ccxt({"a": [POSITION], "b": [POSITION]}, {"a": balances["a"]})
+
+
+junk = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just({}) | st.just([])
+
+
+@given(st.dictionaries(st.sampled_from(sorted(POSITION)), junk, max_size=4), junk, junk)
+@settings(max_examples=150, deadline=None)
+def test_whatever_an_exchange_sends_is_read_or_refused(change, wallet, market):
+    with contextlib.suppress(rp.SnapshotError):
+        tables = rp.from_ccxt(
+            [{**POSITION, **change}], {"total": {"USDT": wallet}}, {"BTC/USDT:USDT": market},
+            tickers={"BTC/USDT:USDT": market},
+        )  # fmt: skip
+        rp.Snapshot.of(tables)
+
+
+def test_amounts_are_not_rounded():
+    digits = "1234567890123456789012345678901234567890.123"
+    long = {**POSITION, "contracts": digits, "marginMode": "isolated", "collateral": digits, "unrealizedPnl": "0.1"}
+    (row,) = rp.from_ccxt([long], {})["positions"]
+    assert row["quantity"] == -Fraction(digits)
+    assert row["isolated_margin"] == Fraction(digits) - Fraction("0.1")
 
 
 def test_contract_sizes_are_those_of_the_ruleset():

@@ -175,7 +175,13 @@ def _cells(column: Column) -> list[Any]:
         return [None if code < 0 else words[code] for code in values.tolist()]
     if column.shape is Shape.MONEY:
         return [_digits(number) for number in values.tolist()]
-    return [column.value(row) for row in range(len(values))]
+    if column.shape is Shape.COUNT:
+        return [None if number < 0 else number for number in values.tolist()]
+    plain = np.isfinite(values)
+    listed: list[Any] = (values + 0.0).tolist()
+    for row in np.flatnonzero(~plain).tolist():
+        listed[row] = column.value(row)
+    return listed
 
 
 def _digits(number: float) -> str | None:

@@ -11,10 +11,11 @@ from fractions import Fraction
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import riskpolicy as rp
+from riskpolicy.ruleset.ccxt_tiers import import_tiers
 from tests import venue
 
 POSITION = {
@@ -213,6 +214,20 @@ def test_a_file_of_many_symbols_imports_and_compiles(tmp_path):
         table = int(plan.instruments.table[plan.instruments.number[symbol]])
         found = plan.tiers.exact[plan.tiers.start[table] : plan.tiers.start[table + 1]]
         assert [t.deduction for t in found] == [rp.exact(t["info"]["cum"]) for t in listed]
+
+
+JUNK_TIER = st.dictionaries(
+    st.sampled_from(["minNotional", "maxNotional", "maintenanceMarginRate", "maxLeverage", "info"]), junk, max_size=5
+)
+
+
+@given(st.dictionaries(st.sampled_from(["A/USDT:USDT", "B", ""]), st.lists(JUNK_TIER | junk, max_size=3) | junk))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_file_holds_is_read_or_refused(tmp_path, data):
+    path = tmp_path / "junk.json"
+    path.write_text(json.dumps(data))
+    made = import_tiers(path)
+    assert made.findings or len(yaml.safe_load(made.fragment or "{}").get("instruments", [])) == len(data)
 
 
 def broken(change):

@@ -37,6 +37,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "tier_rate_order": "maintenance rates must not fall from tier to tier",
         "tier_deduction": "a given deduction is not the one that makes the curve continuous",
         "waterfall_without_end": "the waterfall must end in one layer that pays `residual`",
+        "waterfall_group": "layers of a group must stand together, and be funds",
         "validity_order": "valid_until must be later than valid_from",
         # expressions
         "expression_syntax": "the text is not an expression",
@@ -84,6 +85,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         "unknown_fund": "a fund that the ruleset does not declare",
         "unknown_account": "an account without a row for the currency that its position settles in",
         "unknown_asset": "an asset that the ruleset gives no weight as collateral",
+        "book_order": "the levels of an order book are not sorted, the best price first",
+        "book_crossed": "the best bid of an order book is not below its best ask",
         "contract_size": "a position's contract size is not the instrument's",
         "missing_price": "an asset or currency must be converted and has no price",
         "missing_market": "an instrument is held but has no row in `markets`",

@@ -106,6 +106,11 @@ MARKETS = Table(
         _number("open_interest", "contracts", "contracts open, one side counted", Sign.NONNEGATIVE),
         _number("daily_volume", "contracts", "contracts traded in 24 hours", Sign.NONNEGATIVE),
         _number("realized_volatility", "ratio", "per square root of a year", Sign.NONNEGATIVE),
+        _number("impact_slope", "price", "what a contract moves it, execution `linear`", Sign.NONNEGATIVE),
+        _number("depth_quantity", "contracts", "moves it by depth_move, execution `power`", Sign.POSITIVE),
+        _number("depth_move", "ratio", "of the mark", Sign.NONNEGATIVE),
+        _number("depth_exponent", "ratio", "a half or a whole number", Sign.POSITIVE),
+        _number("impact_factor", "ratio", "of the mark, at a day's volume, execution `sqrt`", Sign.NONNEGATIVE),
         _number("funding_rate", "ratio", "of the current funding period; above zero longs pay"),
     ),
 )  # fmt: skip
@@ -147,6 +152,27 @@ ORDERS = Table(
     ),
 )  # fmt: skip
 
+DEPTH = Table(
+    "depth",
+    (),
+    (
+        _id("instrument", "a symbol or alias of the ruleset"),
+        Column("side", Kind.CHOICE, "", "bid or ask", required=True, choices=("bid", "ask")),
+        _number("price", "price", "of the level; the best level of a side comes first", Sign.POSITIVE, required=True),
+        _number("quantity", "contracts", "at the level", Sign.NONNEGATIVE, required=True),
+    ),
+)  # fmt: skip
+
+PROVIDERS = Table(
+    "providers",
+    ("provider", "instrument"),
+    (
+        _id("provider", "who takes assigned positions"),
+        _id("instrument", "a symbol or alias of the ruleset"),
+        _number("capacity", "contracts", "the most it takes of this instrument", Sign.NONNEGATIVE, required=True),
+    ),
+)  # fmt: skip
+
 FUNDS = Table(
     "funds",
     ("fund",),
@@ -159,7 +185,7 @@ FUNDS = Table(
 
 #: The tables of a snapshot, by name. A snapshot may also say `as_of` and `complete`.
 TABLES: Mapping[str, Table] = MappingProxyType(
-    {table.name: table for table in (POSITIONS, ACCOUNTS, COLLATERAL, ASSETS, ORDERS, MARKETS, FUNDS)}
+    {table.name: table for table in (POSITIONS, ACCOUNTS, COLLATERAL, ASSETS, ORDERS, MARKETS, DEPTH, PROVIDERS, FUNDS)}
 )
 
 

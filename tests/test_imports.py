@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "riskpolicy"
 GROUND = {"arrow", "errors", "numbers", "vocabulary"}
 CORE = GROUND | {"plan", "kernel", "snapshot", "engines.core"}
-MECHANISMS = {f"engines.{name}" for name in ("margin", "liquidation", "waterfall", "deleveraging")}
+MECHANISMS = {f"engines.{name}" for name in ("margin", "liquidation", "waterfall", "deleveraging", "execution")}
 FACE = GROUND | {
     "hooks",
     "ruleset",
@@ -19,6 +19,8 @@ FACE = GROUND | {
     "engines.evaluate",
     "engines.explain",
     "engines.check",
+    "engines.execution",
+    "engines.resolve",
     "engines.heal",
 }
 
@@ -33,7 +35,9 @@ MAY_IMPORT = {
     "compiler": GROUND | {"ruleset", "expressions", "plan", "kernel"},
     "engines.core": GROUND | {"plan", "kernel", "snapshot"},
     **dict.fromkeys(MECHANISMS, CORE),
-    "engines.evaluate": CORE | MECHANISMS,
+    # An evaluation offers its resolution, which it imports when asked.
+    "engines.evaluate": CORE | MECHANISMS | {"engines.resolve"},
+    "engines.resolve": CORE | MECHANISMS | {"engines.evaluate"},
     **{f"engines.{name}": CORE | MECHANISMS | {"engines.evaluate"} for name in ("check", "heal")},
     "engines.explain": CORE | MECHANISMS | {"engines.evaluate", "engines.heal"},
     "hooks": GROUND | {"engines.core"},

@@ -17,6 +17,7 @@ from riskpolicy.cli.explain import explain
 from riskpolicy.cli.fmt import fmt
 from riskpolicy.cli.import_ import import_
 from riskpolicy.cli.init import init, scaffold_tests
+from riskpolicy.cli.resolve import resolve
 from riskpolicy.cli.schema import schema
 from riskpolicy.cli.test import test
 from riskpolicy.errors import RiskPolicyError
@@ -31,7 +32,7 @@ def cli() -> None:
     """
 
 
-for command in (check, evaluate, explain, fmt, import_, init, scaffold_tests, schema, test):
+for command in (check, evaluate, explain, fmt, import_, init, resolve, scaffold_tests, schema, test):
     cli.add_command(command)
 
 

@@ -31,7 +31,7 @@ from riskpolicy.plan.plan import (
 from riskpolicy.ruleset.document import Steps
 from riskpolicy.ruleset.loader import LoadedRuleset
 from riskpolicy.ruleset.ruleset import Ruleset
-from riskpolicy.ruleset.waterfall import DEFAULTER, DELEVERAGING, RESIDUAL
+from riskpolicy.ruleset.waterfall import DEFAULTER, DELEVERAGING, RESIDUAL, SOCIALIZATION
 from riskpolicy.ruleset.written import NOT_STATED, Order, Stated
 from riskpolicy.vocabulary import ExpressionFunction, Stage
 
@@ -172,22 +172,59 @@ class _Compiler:
             scope = scope_of("bucket", Stage.DECIDED)
             when = None if step.when is None else self.expressions.program(step.when, scope, path, condition=True)
             step_id = f"liquidation.steps.{step.id}"
-            made.append(Step(step_id, step.do, None if when is None else Rule(f"{step_id}.when", when)))
+            rule = None if when is None else Rule(f"{step_id}.when", when)
+            made.append(self.step(step_id, step, rule))
         return tuple(made)
+
+    def step(self, step_id: str, step: Any, when: Rule | None) -> Step:
+        """Return one step; what its kind does not have keeps its default."""
+        funds = [f.id for f in self.ruleset.funds]
+        staged = getattr(step, "staged", None)
+        most = getattr(step, "max_net_notional", None)
+        return Step(
+            id=step_id,
+            do=step.do,
+            when=when,
+            until=getattr(step, "until", "closed"),
+            price=getattr(step, "price", None),
+            fee=Fraction(getattr(step, "fee", 0)),
+            fee_to=funds.index(step.fee_to) if getattr(step, "fee_to", None) else -1,
+            by=funds.index(step.by) if getattr(step, "by", None) else -1,
+            leftover=getattr(step, "leftover", "account"),
+            max_net_notional=None if most is None else Fraction(most),
+            above=None if staged is None else Fraction(staged.above),
+            fee_on_mark=getattr(step, "fee_on", "fill") == "mark",
+            fee_within_surplus=getattr(step, "fee_limit", "none") == "surplus",
+            tiers=getattr(step, "tiers", "one"),
+            portion=Fraction(1) if staged is None else Fraction(staged.portion),
+        )
 
     def layers(self) -> tuple[Layer, ...]:
         funds = [f.id for f in self.ruleset.funds]
-        words = (DEFAULTER, DELEVERAGING, RESIDUAL)
+        words = (DEFAULTER, DELEVERAGING, SOCIALIZATION, RESIDUAL)
         return tuple(
             Layer(
                 id=f"waterfall.{layer.id}",
                 name=layer.id,
                 pays=layer.pays if layer.pays in words else "fund",
                 fund=-1 if layer.pays in words else funds.index(layer.pays),
-                all_or_nothing=layer.draw == "all_or_nothing",
+                draw=layer.draw,
+                cap=None if layer.cap is None else Fraction(layer.cap),
+                cap_share=None if layer.cap_share is None else Fraction(layer.cap_share),
+                per_account=None if layer.per_account is None else Fraction(layer.per_account),
+                group=layer.group,
+                when=self.layer_condition(i, layer),
+                by_profit=layer.by == "profit",
             )
-            for layer in self.ruleset.waterfall
+            for i, layer in enumerate(self.ruleset.waterfall)
         )
+
+    def layer_condition(self, i: int, layer: Any) -> Rule | None:
+        if layer.when is None:
+            return None
+        scope, path = scope_of("bucket", Stage.DECIDED), ("waterfall", i, "when")
+        program = self.expressions.program(layer.when, scope, path, condition=True)
+        return None if program is None else Rule(f"waterfall.{layer.id}.when", program)
 
     def deleveraging(self) -> Deleveraging | None:
         written = self.ruleset.deleveraging
@@ -211,7 +248,8 @@ class _Compiler:
         if score is None:
             return None
         count, by_quantity = (lights.count, lights.by == "quantity") if lights else DEFAULT_LIGHTS
-        return Deleveraging(Rule("deleveraging.score", score), ties, count, by_quantity)
+        take = written.take
+        return Deleveraging(Rule("deleveraging.score", score), ties, count, by_quantity, take.price, Fraction(take.fee))
 
     def order(
         self,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from riskpolicy.engines.core.bind import bind
 from riskpolicy.engines.core.bound import CROSS, Bound
 from riskpolicy.engines.core.changes import Amount, read_fill, shocked, with_fill, with_open_order
+from riskpolicy.engines.core.events import Event, as_events
 from riskpolicy.engines.core.margins import BucketColumns, Margins, PositionColumns
 from riskpolicy.engines.core.tables import ResultTable, Value, count, money, number, rules, text
 from riskpolicy.engines.deleveraging import Queue, head_positions, rank_positions
@@ -22,6 +23,10 @@ from riskpolicy.errors import Finding, QueryError, one_of, suggestion
 from riskpolicy.plan.plan import Plan
 from riskpolicy.snapshot.snapshot import Snapshot
 from riskpolicy.vocabulary import STATES
+
+if TYPE_CHECKING:
+    from riskpolicy.engines.execution import Execution
+    from riskpolicy.engines.resolve import Resolution
 
 Floats = npt.NDArray[np.float64]
 
@@ -104,6 +109,19 @@ class Evaluation:
         """Return the evaluation with one more open order; `quantity` is contracts above zero."""
         fill = read_fill(self.bound, account, instrument, side, quantity, price, "net")
         return Evaluation(self.plan, with_open_order(self.bound, fill, reduce_only=reduce_only), self.threads)
+
+    def resolve(
+        self, execution: Execution | str = "book", events: Iterable[Event | Mapping[str, Any]] = ()
+    ) -> Resolution:
+        """Run liquidation steps and waterfall to their end: who takes the contracts, who pays, what stays unpaid.
+
+        `execution` says what orders get: a model, or the name of one whose numbers the snapshot has (book, linear,
+        power, sqrt). Each of `events` is applied to what the one before left, and resolved. Marks stay as they are.
+        SnapshotError where a number is needed that the snapshot does not have.
+        """
+        from riskpolicy.engines.resolve import resolve  # the conductor after this one
+
+        return resolve(self, execution, as_events(events))
 
     @cached_property
     def planned(self) -> Draws:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
@@ -28,6 +29,21 @@ _BELOW_ZERO = ((CODE["load"], 0), (CODE["const"], 0), (CODE["lt"], 0))
 _BANKRUPT = Rule("bankrupt", Program("equity < 0", _BELOW_ZERO, (Constant.of(Decimal(0)),), ("equity",), True))
 
 
+def outside_parties(bound: Bound) -> Flags:
+    """Return which buckets belong to outside parties, whose names begin with `@`: these are never margined."""
+    labels = bound.snapshot.ids("positions", "account").labels
+    if not len(labels) or not isinstance(labels[0], str):
+        return np.zeros(len(bound.buckets.account), np.bool_)
+    first, end = bisect_left(labels, "@"), bisect_left(labels, "A")
+    if first == end:
+        return np.zeros(len(bound.buckets.account), np.bool_)
+    named = np.array([str(labels[k]).startswith("@") for k in range(first, end)])
+    codes = bound.buckets.account - first
+    inside = (codes >= 0) & (codes < end - first)
+    outside: Flags = inside & named[np.clip(codes, 0, end - first - 1)]
+    return outside
+
+
 class Liquidation:
     """Per bucket: its state and whether it is liquidated; and, when first read, its place in the order and its step.
 
@@ -45,6 +61,10 @@ class Liquidation:
         plan = bound.plan
         bankrupt = self._holds(_BANKRUPT)
         self.triggered: Flags = self._holds(plan.trigger.rule) | bankrupt
+        outside = outside_parties(bound)
+        if outside.any():
+            self.triggered &= ~outside
+            bankrupt = bankrupt & ~outside
         self.state: npt.NDArray[np.int8] = self.triggered * np.int8(LIQUIDATABLE)
         self.state += bankrupt
         if plan.restricted is not None:

@@ -69,6 +69,8 @@ def _pay(
             paid[number] = left
         elif layer.pays == "deleveraging":
             paid[number] = _from_profit(bound, bucket, left, profit, all_=layer.all_or_nothing)
+        elif layer.pays == "socialization":
+            paid[number] = left
         elif bound.plan.funds[layer.fund].currency == bound.buckets.currency[bucket]:
             share = _from_fund(left, float(balance[layer.fund]), all_=layer.all_or_nothing)
             paid[number] = share

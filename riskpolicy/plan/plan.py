@@ -166,32 +166,68 @@ class OrderKey:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A liquidation step; `when` is None where it is always open."""
+    """A liquidation step; `when` is None where it is always open.
+
+    `price` is the limit, or the price at which somebody takes the contracts; None is any price. `fee` is a part of the
+    notional closed and goes to fund `fee_to` (-1: to `@fees`). `by` is the fund that takes over. `max_net_notional` is
+    a part of its balance. `portion` of positions with a notional above `above` goes first.
+    """
 
     id: str
     do: str
     when: Rule | None
+    until: str = "closed"
+    price: str | None = None
+    fee: Fraction = Fraction(0)
+    fee_to: int = -1
+    by: int = -1
+    leftover: str = "account"
+    max_net_notional: Fraction | None = None
+    above: Fraction | None = None
+    portion: Fraction = Fraction(1)
+    fee_on_mark: bool = False
+    fee_within_surplus: bool = False
+    tiers: str = "one"
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A waterfall layer: pays is defaulter, fund, deleveraging or residual; `fund` indexes Plan.funds."""
+    """A waterfall layer: pays is defaulter, fund, deleveraging, socialization or residual; `fund` indexes Plan.funds.
+
+    Layers of one `group` pay at once; `draw` is partial, all_or_nothing or leave_unit.
+    """
 
     id: str
     name: str
     pays: str
     fund: int
-    all_or_nothing: bool
+    draw: str
+    cap: Fraction | None = None
+    cap_share: Fraction | None = None
+    per_account: Fraction | None = None
+    group: str | None = None
+    when: Rule | None = None
+    by_profit: bool = False
+
+    @property
+    def all_or_nothing(self) -> bool:
+        """Whether it pays the whole deficit or nothing."""
+        return self.draw == "all_or_nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class Deleveraging:
-    """The ranking of positions within (instrument, side): score descending, ties, account ascending."""
+    """The ranking of positions within (instrument, side): score descending, ties, account ascending.
+
+    Positions are closed at `price`, one of the words of a step's price, less a `fee` of the notional.
+    """
 
     score: Rule
     ties: tuple[OrderKey, ...]
     light_count: int
     lights_by_quantity: bool
+    price: str
+    fee: Fraction
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from riskpolicy.errors import Finding, one_of, suggestion
 from riskpolicy.ruleset.document import Document, Steps
-from riskpolicy.ruleset.liquidation import ImmediateOrCancel, Takeover
+from riskpolicy.ruleset.liquidation import ImmediateOrCancel, LowerTier, MarketOrder, Takeover
 from riskpolicy.ruleset.ruleset import Ruleset
 from riskpolicy.ruleset.tiers import read_tiers
-from riskpolicy.ruleset.waterfall import DEFAULTER, DELEVERAGING, RESIDUAL
+from riskpolicy.ruleset.waterfall import DEFAULTER, DELEVERAGING, RESIDUAL, SOCIALIZATION
 
 
 def check_ruleset(ruleset: Ruleset, document: Document) -> list[Finding]:
@@ -81,18 +81,25 @@ def _references(check: _Check, ruleset: Ruleset) -> None:
     for i, step in enumerate(ruleset.liquidation.steps):
         if isinstance(step, Takeover):
             check.refers("fund", step.by, funds, ("liquidation", "steps", i, "by"))
-        if isinstance(step, ImmediateOrCancel) and step.fee_to is not None:
+        if isinstance(step, ImmediateOrCancel | MarketOrder | LowerTier) and step.fee_to is not None:
             check.refers("fund", step.fee_to, funds, ("liquidation", "steps", i, "fee_to"))
 
 
 def _waterfall(check: _Check, ruleset: Ruleset) -> None:
     layers = ruleset.waterfall
-    payers = [DEFAULTER, *(f.id for f in ruleset.funds), DELEVERAGING, RESIDUAL]
+    payers = [DEFAULTER, *(f.id for f in ruleset.funds), DELEVERAGING, SOCIALIZATION, RESIDUAL]
     for i, layer in enumerate(layers):
         check.refers("payer", layer.pays, payers, ("waterfall", i, "pays"))
         if layer.pays == RESIDUAL and i < len(layers) - 1:
             message = f"layer `{layer.id}` pays the residual, so nothing after it can pay"
             check.fault("waterfall_without_end", message, "move it to the end", ("waterfall", i))
+        earlier = [k for k, other in enumerate(layers[:i]) if layer.group is not None and other.group == layer.group]
+        if earlier and earlier[-1] != i - 1:
+            message = f"layer `{layer.id}` is in group `{layer.group}`, which ended before it"
+            check.fault("waterfall_group", message, "put the layers of a group next to each other", ("waterfall", i))
+        if layer.group is not None and layer.pays in (DEFAULTER, DELEVERAGING, SOCIALIZATION, RESIDUAL):
+            message = f"layer `{layer.id}` pays by {layer.pays}, which shares with nobody"
+            check.fault("waterfall_group", message, "only funds form groups", ("waterfall", i, "group"))
         if layer.pays == DELEVERAGING and ruleset.deleveraging is None:
             message = f"layer `{layer.id}` pays by deleveraging, which the ruleset does not declare"
             check.fault("unknown_reference", message, "add `deleveraging:`", ("waterfall", i, "pays"))

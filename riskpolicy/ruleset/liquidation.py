@@ -35,7 +35,13 @@ class MarketOrder(_Step):
 
     do: Literal["market_order"] = Field(description="what the step does")
     staged: Staged | None = Field(default=None, description="large positions go in parts")
+    until: Literal["healthy", "closed"] = Field(default="closed", description="when the step stops")
     fee: Rate = Field(default="0%", validate_default=True, description="of the notional closed")
+    fee_to: Id | None = Field(default=None, description="the id of the fund that takes the fee")
+    fee_on: Literal["fill", "mark"] = Field(default="fill", description="the price of the notional that is charged")
+    fee_limit: Literal["none", "surplus"] = Field(
+        default="none", description="surplus: no fee takes more than the equity that is left"
+    )
     leftover: Literal["account", "fund"] = Field(description="who keeps the margin that is left")
 
 
@@ -47,6 +53,27 @@ class ImmediateOrCancel(_Step):
     price: Price = Field(description="the limit price")
     fee: Rate = Field(default="0%", validate_default=True, description="of the notional closed")
     fee_to: Id | None = Field(default=None, description="the id of the fund that takes the fee")
+    fee_on: Literal["fill", "mark"] = Field(default="fill", description="the price of the notional that is charged")
+    fee_limit: Literal["none", "surplus"] = Field(
+        default="none", description="surplus: no fee takes more than the equity that is left"
+    )
+
+
+class LowerTier(_Step):
+    """Close as many contracts as bring the position into a lower tier; all or nothing of each order."""
+
+    do: Literal["lower_tier"] = Field(description="what the step does")
+    tiers: Literal["one", "two", "lowest"] = Field(default="one", description="how many tiers down")
+    price: Price | None = Field(default=None, description="the limit price; absent: any")
+    fee: Rate = Field(default="0%", validate_default=True, description="of the notional closed")
+    fee_to: Id | None = Field(default=None, description="the id of the fund that takes the fee")
+
+
+class Assign(_Step):
+    """Liquidity providers take the contracts: equal shares, capped; who is full drops out, until nothing is left."""
+
+    do: Literal["assign"] = Field(description="what the step does")
+    price: Price = Field(description="the price at which they take the positions")
 
 
 class Takeover(_Step):
@@ -65,7 +92,10 @@ class Deleverage(_Step):
     do: Literal["deleverage"] = Field(description="what the step does")
 
 
-Step = Annotated[CancelOrders | MarketOrder | ImmediateOrCancel | Takeover | Deleverage, Field(discriminator="do")]
+Step = Annotated[
+    CancelOrders | MarketOrder | ImmediateOrCancel | LowerTier | Assign | Takeover | Deleverage,
+    Field(discriminator="do"),
+]
 
 
 class Liquidation(Written):

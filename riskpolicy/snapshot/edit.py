@@ -38,6 +38,56 @@ def with_choice(snapshot: Snapshot, table: str, column: str, cells: Mapping[int,
     return replace(snapshot, tables={**snapshot.tables, table: columns})
 
 
+def without_rows(snapshot: Snapshot, table: str, rows: set[int]) -> Snapshot:
+    """Return a snapshot without some rows of a table whose order does not matter, such as orders."""
+    kept = np.array([r for r in range(snapshot.rows[table]) if r not in rows], np.int64)
+    columns: dict[str, Column] = {}
+    for name, column in snapshot.tables[table].items():
+        if isinstance(column, Ids):
+            columns[name] = Ids(column.codes[kept], column.labels)
+        elif isinstance(column, Choices):
+            columns[name] = Choices(column.codes[kept], column.words)
+        else:
+            missing = None if column.missing is None else column.missing[kept]
+            place = {int(old): new for new, old in enumerate(kept)}
+            beyond = {place[r]: x for r, x in column.beyond.items() if r in place}
+            columns[name] = Numbers(column.values[kept], missing, beyond)
+    tables = {**snapshot.tables, table: columns}
+    return replace(snapshot, tables=tables, rows={**snapshot.rows, table: len(kept)})
+
+
+def with_label(snapshot: Snapshot, column: str, label: str) -> tuple[Snapshot, int]:
+    """Return a snapshot whose ids of one kind have one more label, and that label's code."""
+    found = next(c for t in snapshot.tables.values() if isinstance(c := t.get(column), Ids))
+    before = [str(x) for x in found.labels]
+    code = bisect(before, label)
+    if code and before[code - 1] == label:
+        return snapshot, code - 1
+    # Ids were text or are now: an outside party's name is no number.
+    order = sorted([*before, label])
+    place = np.array(_places(before, order), np.int64)
+    tables = {}
+    for name, columns in snapshot.tables.items():
+        ids = columns.get(column)
+        changed = {column: Ids(place[ids.codes].astype(np.int32), order)} if isinstance(ids, Ids) else {}
+        tables[name] = {**columns, **changed}
+    made = replace(snapshot, tables=tables)
+    return replace(made, order=_order(made)), order.index(label)
+
+
+def _places(before: list[str], order: list[str]) -> list[int]:
+    number = {label: k for k, label in enumerate(order)}
+    return [number[label] for label in before]
+
+
+def _order(snapshot: Snapshot) -> np.ndarray[tuple[int], np.dtype[np.int64]] | None:
+    """Return the order of positions by key, None where they stand in it."""
+    table = snapshot.tables["positions"]
+    keys = [column.codes for name in TABLES["positions"].key if not isinstance(column := table[name], Numbers)]
+    order = np.lexsort(keys[::-1])
+    return None if np.array_equal(order, np.arange(len(order))) else order
+
+
 def with_row(snapshot: Snapshot, table: str, cells: Mapping[str, Cell]) -> Snapshot:
     """Return a snapshot with one more row at the end of a table; columns that are not named are null there."""
     rows = snapshot.rows[table]

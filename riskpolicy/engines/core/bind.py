@@ -54,6 +54,8 @@ class _Binder:
         currency = self._known("accounts", "currency", currencies, "unknown_currency")
         funds = {fund.id: i for i, fund in enumerate(self.plan.funds)}
         fund = self._known("funds", "fund", funds, "unknown_fund")
+        self._known("depth", "instrument", self.plan.instruments.number, "unknown_instrument")
+        self._known("providers", "instrument", self.plan.instruments.number, "unknown_instrument")
         ordered = self._known("orders", "instrument", self.plan.instruments.number, "unknown_instrument")
         self._stop()
         mark, market_row = self._marks(market)

@@ -1,0 +1,124 @@
+"""Who pays a loss: layers in order, groups at once, each under its own mode, cap and condition; whole quanta."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from riskpolicy.plan.plan import Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What one layer paid, in quanta."""
+
+    layer: Layer
+    amount: int
+
+
+@dataclass
+class Payers:
+    """What funds have and what layers have paid so far, in quanta of one currency each.
+
+    `balance` is by fund, None where it is not known; `opening` what it was at the start.
+    """
+
+    balance: list[int | None]
+    opening: list[int | None]
+    paid: dict[str, int] = field(default_factory=dict)
+
+    def room(self, layer: Layer, left: int, quantum: Fraction) -> int:
+        """Return the most that a fund's layer can pay of what is left, by its balance, caps and mode."""
+        has = self.balance[layer.fund]
+        if has is None or has <= 0:
+            return 0
+        most = has - 1 if layer.draw == "leave_unit" else has
+        if layer.cap is not None:
+            most = min(most, int(layer.cap / quantum) - self.paid.get(layer.id, 0))
+        if layer.cap_share is not None:
+            most = min(most, int(layer.cap_share * (self.opening[layer.fund] or 0)) - self.paid.get(layer.id, 0))
+        if layer.per_account is not None:
+            most = min(most, int(layer.per_account / quantum))
+        if layer.draw == "all_or_nothing" and most < left:
+            return 0
+        return max(0, min(most, left))
+
+    def pay(self, layer: Layer, amount: int) -> None:
+        """Take an amount out of a layer's fund."""
+        has = self.balance[layer.fund]
+        assert has is not None
+        assert amount <= has
+        self.balance[layer.fund] = has - amount
+        self.paid[layer.id] = self.paid.get(layer.id, 0) + amount
+
+
+def draw(
+    layers: Sequence[Layer],
+    deficit: int,
+    payers: Payers,
+    quantum: Fraction,
+    of_currency: Callable[[int], bool],
+    opened: Callable[[Layer], bool],
+) -> list[Drawn]:
+    """Return who pays a deficit of whole quanta; what nobody pays is the residual layer's.
+    Socialization pays all that is left.
+
+    A layer pays nothing while an earlier one could pay more, under that one's own mode, cap and condition. Layers of a
+    group pay in proportion to what each could; a rest of less than one quantum each goes to the first ones. The
+    defaulter's and the deleveraging layer pay nothing here: they have paid before money is asked for.
+    """
+    out: list[Drawn] = []
+    left, i = deficit, 0
+    while i < len(layers) and left > 0:
+        layer = layers[i]
+        end = i + 1
+        while layer.group is not None and end < len(layers) and layers[end].group == layer.group:
+            end += 1
+        members = layers[i:end]
+        i = end
+        if layer.pays == "residual" or (layer.pays == "socialization" and opened(layer)):
+            out.append(Drawn(layer, left))
+            return out
+        funds = [m for m in members if m.pays == "fund" and of_currency(m.fund) and opened(m)]
+        rooms = [payers.room(m, left, quantum) for m in funds]
+        for member, amount in zip(funds, shares(rooms, min(left, sum(rooms))), strict=True):
+            if amount:
+                payers.pay(member, amount)
+                out.append(Drawn(member, amount))
+                left -= amount
+    return out
+
+
+def shares(rooms: Sequence[int], amount: int) -> list[int]:
+    """Split an amount in proportion to rooms, none beyond its own; the rest goes one by one to the first with room."""
+    total = sum(rooms)
+    if total == 0:
+        return [0] * len(rooms)
+    parts = [amount * room // total for room in rooms]
+    left = amount - sum(parts)
+    while left > 0:
+        for k, room in enumerate(rooms):
+            more = min(left, room - parts[k], 1)
+            parts[k] += more
+            left -= more
+    return parts
+
+
+def equal_parts(rooms: Sequence[int], amount: int) -> list[int]:
+    """Split an amount into equal parts, none beyond its room; who is full drops out, until nothing or nobody is left.
+
+    What does not divide goes one by one to the first of those who have room.
+    """
+    parts = [0] * len(rooms)
+    left = amount
+    while left > 0:
+        able = [k for k, room in enumerate(rooms) if parts[k] < room]
+        if not able:
+            break
+        share = left // len(able)
+        for place, k in enumerate(able):
+            more = min(rooms[k] - parts[k], share + (share == 0 and place < left))
+            parts[k] += more
+            left -= more
+    return parts

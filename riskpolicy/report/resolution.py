@@ -1,0 +1,93 @@
+"""A resolution in a terminal: what happened, who paid as a waterfall with bars, who was deleveraged."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from riskpolicy.engines.resolve import Resolution
+from riskpolicy.report.text import amount, bar, plain_table, price, quantity, titled
+
+
+def resolution_report(result: Resolution, rows: int) -> RenderableType:
+    """Return the report; of long lists `rows` rows are shown."""
+    if not result.steps and not result.draws:
+        return Text("Nothing is due: every bucket is healthy.")
+    parts: list[Any] = [_steps(result, rows), Text(), _draws(result)]
+    if result.deleveraged:
+        parts += [Text(), _deleveraged(result, rows)]
+    for currency, left in result.residual.items():
+        parts += [Text(), Text(f"Nobody pays {amount(float(left))} {currency}: the residual.", style="bold red")]
+    if result.waiting:
+        names = ", ".join(result.waiting[:5]) + (
+            f" and {len(result.waiting) - 5} more" if len(result.waiting) > 5 else ""
+        )
+        parts += [Text(), Text(f"Still in liquidation, waiting for the market: {names}.")]
+    events, entries = result.ledger.events, len(result.ledger.entries)
+    parts += [
+        Text(),
+        Text(f"{events:,} events of {entries:,} entries in the ledger, each summing to zero.", style="dim"),
+    ]
+    return Group(*parts)
+
+
+def _steps(result: Resolution, rows: int) -> RenderableType:
+    columns = [
+        ("account", False),
+        ("step", False),
+        ("what", False),
+        ("quantity", True),
+        ("price", True),
+        ("amount", True),
+    ]
+    table = plain_table(columns)
+    for done in result.steps[:rows]:
+        table.add_row(
+            done.account, done.step.removeprefix("liquidation.steps."),
+            done.what + (f" {done.instrument}" if done.instrument else ""),
+            "" if done.quantity is None else quantity(float(done.quantity)),
+            "" if done.price is None else price(float(done.price)),
+            "" if done.amount is None else amount(float(done.amount)),
+        )  # fmt: skip
+    return titled("Steps", table, _more(len(result.steps), rows))
+
+
+def _draws(result: Resolution) -> RenderableType:
+    totals: dict[tuple[str, str, str], Fraction] = {}
+    for layer, currency, paid, rule, _ in result.draws:
+        totals[layer, currency, rule] = totals.get((layer, currency, rule), Fraction(0)) + paid
+    table = plain_table([("layer", False), ("amount", True), ("currency", False), ("", False), ("rule", False)])
+    most = max(totals.values(), default=Fraction(0))
+    for (layer, currency, rule), paid in totals.items():
+        table.add_row(layer, amount(float(paid)), currency, bar(float(paid / most) if most else 0), rule)
+    return titled("Who pays", table, "" if totals else "nobody: every bucket bore its own loss")
+
+
+def _deleveraged(result: Resolution, rows: int) -> RenderableType:
+    columns = [
+        ("account", False),
+        ("instrument", False),
+        ("closed", True),
+        ("price", True),
+        ("against", False),
+        ("lost", True),
+    ]
+    table = plain_table(columns)
+    for d in result.deleveraged[:rows]:
+        cells = (
+            d.account,
+            d.instrument,
+            quantity(float(d.quantity)),
+            price(float(d.price)),
+            d.against,
+            amount(float(d.lost)),
+        )
+        table.add_row(*cells)
+    return titled("Deleveraged", table, _more(len(result.deleveraged), rows))
+
+
+def _more(count: int, rows: int) -> str:
+    return f"{count - rows:,} more" if count > rows else ""

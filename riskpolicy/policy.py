@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,18 @@ class Policy:
         """The rules as written."""
         return self.loaded.ruleset
 
+    @property
+    def contract_sizes(self) -> dict[str, Decimal]:
+        """Contract size by symbol and alias: units of the base a contract; inverse: of the quote."""
+        return {
+            name: group.contract_size
+            for group in self.ruleset.instruments
+            for symbol in group.symbols
+            for name in (symbol, *group.aliases.get(symbol, ()))
+        }
+
     def evaluate(self, snapshot: Snapshot | Mapping[str, Any] | str | Path, *, threads: int = 1) -> Evaluation:
-        """Apply the rules to a snapshot: a Snapshot, a mapping of tables, or a JSON file.
+        """Apply the rules to a snapshot: a Snapshot, a mapping of tables, a JSON file or a directory.
 
         Margins are computed at once, everything else when it is first read. The result does not depend on the
         number of `threads`. Raises SnapshotError with every fault of the snapshot, or where it lies outside the

@@ -45,15 +45,16 @@ def evaluate(
     RULESET is NAME[@INSTANT] or the path of a YAML file; without an instant, the version valid at the
     snapshot's as_of. SNAPSHOT is a JSON file, or a directory with one CSV or Parquet file a table.
     """
-    target = None if out is None else _target(out)
+    if out is not None:
+        _check_target(out)
     with progress("reading the snapshot"):
         read = Snapshot.of(snapshot)
     with progress("evaluating"):
         evaluation = load(ruleset, read.as_of, plugins=allowed(plugins)).evaluate(read)
-        data = evaluation.to_dict() if format_ == "json" else None
-    if target is not None:
+        data = evaluation.to_dict() if format_ == "json" and out is None else None
+    if out is not None:
         with progress("writing"):
-            _write(evaluation, target, table)
+            _write(evaluation, out, table)
         return
     if data is not None:
         show_json(data)
@@ -63,26 +64,33 @@ def evaluate(
     show(evaluation_report(evaluation, rows))
 
 
-def _target(out: str) -> Path:
-    """Return where results go, before any work is done for nothing."""
+def _check_target(out: str) -> None:
+    """Refuse a place where results cannot go, before any work is done for nothing."""
     path = Path(out)
-    if out.endswith(("/", "\\")) or path.is_dir():
-        return path
-    if path.suffix not in (".parquet", ".csv"):
+    if _is_directory(out):
+        if path.exists() and not path.is_dir():
+            raise click.UsageError(f"--out `{out}`: `{path}` is a file, not a directory")
+    elif path.suffix not in (".parquet", ".csv"):
         raise click.UsageError(f"--out `{out}`: end it with .parquet or .csv, or with / for a directory of all tables")
-    if not path.parent.is_dir():
+    elif not path.parent.is_dir():
         raise click.UsageError(f"--out `{out}`: there is no directory `{path.parent}`")
-    return path
 
 
-def _write(evaluation: Evaluation, target: Path, table: str) -> None:
-    chosen = {t.name: t for t in evaluation.tables}
-    if target.suffix == ".csv":
-        chosen[table].write_csv(target)
-    elif target.suffix == ".parquet":
-        chosen[table].write_parquet(target)
-    else:
-        target.mkdir(parents=True, exist_ok=True)
-        for name, found in chosen.items():
-            found.write_parquet(target / f"{name}.parquet")
-    click.echo(f"wrote {target}", err=True)
+def _is_directory(out: str) -> bool:
+    return out.endswith(("/", "\\")) or Path(out).is_dir()
+
+
+def _write(evaluation: Evaluation, out: str, table: str) -> None:
+    path, chosen = Path(out), {t.name: t for t in evaluation.tables}
+    try:
+        if _is_directory(out):
+            path.mkdir(parents=True, exist_ok=True)
+            for name, found in chosen.items():
+                found.write_parquet(path / f"{name}.parquet")
+        elif path.suffix == ".csv":
+            chosen[table].write_csv(path)
+        else:
+            chosen[table].write_parquet(path)
+    except OSError as error:
+        raise click.ClickException(f"cannot write `{out}`: {error.strerror or error}") from None
+    click.echo(f"wrote {out}", err=True)

@@ -75,54 +75,46 @@ def plain(label: Label | np.integer) -> Label:
 
 def code_ids(parts: Sequence[npt.NDArray[np.generic] | Coded | list[Label]]) -> list[Ids]:
     """Give one name space to several columns of ids; if any of them holds text, all ids are text."""
-    if any(isinstance(part, Coded) for part in parts):
+    arrays = [part for part in parts if isinstance(part, np.ndarray) and part.dtype.kind in "iu"]
+    if len(arrays) < sum(len(part) > 0 for part in parts):
         return _recoded([part if isinstance(part, Coded) else _coded(part) for part in parts])
-    return _code_plain([part for part in parts if not isinstance(part, Coded)])
+    numbers = [part.astype(np.int64) if isinstance(part, np.ndarray) else np.zeros(0, np.int64) for part in parts]
+    labels, codes = np.unique(np.concatenate(numbers), return_inverse=True)
+    split = np.split(codes.astype(np.int32), np.cumsum([len(part) for part in numbers])[:-1])
+    return [Ids(part, labels) for part in split]  # type: ignore[arg-type]
 
 
 def _recoded(parts: Sequence[Coded]) -> list[Ids]:
-    """Give one name space to columns that are coded already, each by its own labels."""
-    used = [np.unique(part.codes) for part in parts]
+    """Give one name space to columns that are coded already, each by its own labels; unused labels are dropped."""
+    used = [_used(part) for part in parts]
     labels = [[part.labels[code] for code in codes.tolist()] for part, codes in zip(parts, used, strict=True)]
-    text = any(isinstance(label, str) for part in labels for label in part)
-    words = sorted({str(label) if text else label for part in labels for label in part})
-    number = {word: code for code, word in enumerate(words)}
+    kinds = {type(label) for part in labels for label in part}
+    if str in kinds and int in kinds:
+        labels = [[str(label) for label in part] for part in labels]
+    words = sorted(set().union(*labels))
+    number = dict(zip(words, range(len(words)), strict=True))
     out = []
     for part, codes, of_part in zip(parts, used, labels, strict=True):
         place = np.zeros(len(part.labels), np.int32)
-        place[codes] = [number[str(label) if text else label] for label in of_part]
+        place[codes] = np.fromiter(map(number.__getitem__, of_part), np.int32, len(of_part))
         out.append(Ids(place[part.codes], words))
     return out
 
 
+def _used(part: Coded) -> npt.NDArray[np.int64]:
+    used = np.zeros(len(part.labels), bool)
+    used[part.codes] = True
+    return np.flatnonzero(used)
+
+
 def _coded(values: npt.NDArray[np.generic] | list[Label]) -> Coded:
     """Return a plain column with labels of its own."""
-    array = values if isinstance(values, np.ndarray) else _array(values)
-    labels, codes = np.unique(array, return_inverse=True)
-    return Coded(
-        codes.astype(np.int64), [plain(label) if not isinstance(label, np.str_) else str(label) for label in labels]
-    )
-
-
-def _code_plain(parts: Sequence[npt.NDArray[np.generic] | list[Label]]) -> list[Ids]:
-    arrays = [np.asarray(p) if isinstance(p, np.ndarray) else _array(p) for p in parts]
-    if all(a.dtype.kind in "iu" or not len(a) for a in arrays):
-        joined = np.concatenate([a.astype(np.int64) for a in arrays])
-        labels, codes = np.unique(joined, return_inverse=True)
-        split = np.split(codes.astype(np.int32), np.cumsum([len(a) for a in arrays])[:-1])
-        return [Ids(part, labels) for part in split]  # type: ignore[arg-type]
-    texts = [[str(x) for x in a.tolist()] for a in arrays]
-    words = sorted(set().union(*texts))
-    number = {word: code for code, word in enumerate(words)}
-    return [Ids(np.fromiter((number[t] for t in part), np.int32, len(part)), words) for part in texts]
-
-
-def _array(values: list[Label]) -> npt.NDArray[np.generic]:
-    if all(isinstance(v, int) and abs(v) < 2**63 for v in values):
-        return np.array(values, dtype=np.int64)
-    out: npt.NDArray[np.generic] = np.empty(len(values), dtype=object)
-    out[:] = values
-    return out
+    if isinstance(values, np.ndarray):
+        found, codes = np.unique(values, return_inverse=True)
+        return Coded(codes.astype(np.int64), found.tolist())
+    number: dict[Label, int] = {}
+    coded = np.fromiter((number.setdefault(value, len(number)) for value in values), np.int64, len(values))
+    return Coded(coded, [*number])
 
 
 def beyond_float(values: Iterable[tuple[int, Decimal]]) -> dict[int, Fraction]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,8 @@ from riskpolicy.vocabulary import TABLES, Kind
 
 SETTINGS = "snapshot.json"
 _SUFFIXES = (".csv", ".parquet")
+#: A number of at most 15 characters survives the float.
+_SHORT = re.compile(r"[-+]?(?=.{1,14}$)[0-9]+(\.[0-9]*)?")
 
 
 class CsvTable(dict[str, list[Any]]):
@@ -53,7 +56,7 @@ def _read_directory(folder: Path) -> dict[str, Any]:
         raw.update(given)
     for path in sorted(folder.iterdir()):
         name = path.stem
-        if path.suffix.lower() not in _SUFFIXES:
+        if path.suffix.lower() not in _SUFFIXES or name.startswith("."):
             continue
         if name not in TABLES:
             hint = suggestion(name, TABLES) or f"tables: {one_of(TABLES)}"
@@ -122,6 +125,8 @@ def _fault(path: Path, line: int, message: str) -> SnapshotError:
 
 def _number(cell: str) -> float | Decimal | str | None:
     """Return a number; up to 15 characters survive the float, more are kept as written, and what is none as text."""
+    if _SHORT.fullmatch(cell):
+        return float(cell)
     text = cell.strip()
     if not text:
         return None

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from riskpolicy.arrow import ArrowReadError, Coded, Masked, is_arrow, is_frame, read_arrow, read_frame
+from riskpolicy.arrow import (
+    ArrowReadError,
+    Coded,
+    Masked,
+    is_arrow,
+    is_arrow_column,
+    is_frame,
+    is_series,
+    read_arrow,
+    read_column,
+    read_frame,
+    read_series,
+)
 from riskpolicy.errors import Finding, one_of, suggestion
 from riskpolicy.numbers import MAX_EXPONENT, NumberError, parse_decimal
 from riskpolicy.snapshot.columns import Choices, Label, Numbers, beyond_float
@@ -43,10 +55,12 @@ class TableReader:
                 far = np.flatnonzero(values >= 2**63).tolist()
                 self._faults("number_out_of_range", column, far, "is beyond the largest integer id")
             return values
-        if isinstance(values, Coded) and all(_is_id(label) for label in values.labels if label is not None):
+        if isinstance(values, Coded) and _are_ids(values.labels):
             self._faults("null_value", column, np.flatnonzero(values.codes < 0).tolist(), "is null")
             return values
         listed = _listed(values)
+        if _are_ids(listed, null=False):
+            return listed
         nulls = [i for i, v in enumerate(listed) if v is None]
         wrong = [i for i, v in enumerate(listed) if v is not None and not _is_id(v)]
         self._faults("null_value", column, nulls, "is null")
@@ -143,7 +157,8 @@ class TableReader:
                 columns = {c.name: [] for c in self.table.columns if c.required}
         else:
             what = f"`{self.table.name}` is neither a mapping of columns nor a list of rows"
-            self.fault("snapshot_form", what, "pass {column: values}, [{column: value}, ...] or a data frame")
+            hint = "pass {column: values}, [{column: value}, ...] or a data frame"
+            self.fault("snapshot_form", what, "collect it first" if hasattr(raw, "collect") else hint)
             return {}
         known = [c.name for c in self.table.columns]
         for name in columns:
@@ -160,7 +175,11 @@ class TableReader:
         """Keep the columns that are sequences of values; report the others."""
         kept: dict[str, Values] = {}
         for name, values in columns.items():
-            sequence = _sequence(values)
+            try:
+                sequence = _sequence(values)
+            except ArrowReadError as error:
+                self.fault("snapshot_form", f"`{self.table.name}.{name}`: {error}", error.hint)
+                continue
             if sequence is None:
                 what = f"`{self.table.name}.{name}` is not a sequence of values"
                 self.fault("snapshot_form", what, "pass a list or a one-dimensional array")
@@ -214,8 +233,11 @@ def _from_array(values: npt.NDArray[np.generic]) -> Numbers:
 
 def _from_masked(values: Masked) -> Numbers:
     read = _from_array(values.values)
+    beyond = {**read.beyond, **beyond_float(values.decimals.items())}
+    if not values.missing.any():
+        return Numbers(read.values, None, beyond)
     out = np.where(values.missing, np.nan, read.values)
-    return Numbers(out, values.missing, {row: x for row, x in read.beyond.items() if not values.missing[row]})
+    return Numbers(out, values.missing, {row: x for row, x in beyond.items() if not values.missing[row]})
 
 
 def _decimal(value: object) -> Decimal | None:
@@ -241,6 +263,10 @@ def _sequence(values: object) -> Values | None:
     """Return a column as an array of plain numbers or text, else as a list; None where it is no sequence."""
     if isinstance(values, Coded | Masked):
         return values
+    if is_series(values):
+        return read_series(values)
+    if is_arrow_column(values):
+        return read_column(values)
     if not isinstance(values, list | tuple | range | np.ndarray) and hasattr(values, "__array__"):
         values = np.asarray(values)
     if isinstance(values, np.ndarray):
@@ -253,9 +279,18 @@ def _sequence(values: object) -> Values | None:
 
 
 def _listed(values: Values) -> list[Any]:
-    if isinstance(values, Coded | Masked):
+    if isinstance(values, Coded):
+        labels = [*values.labels, None]
+        return [labels[code] for code in values.codes.tolist()]
+    if isinstance(values, Masked):
         return [values[row] for row in range(len(values))]
     return values.tolist() if isinstance(values, np.ndarray) else values
+
+
+def _are_ids(labels: Sequence[object], *, null: bool = True) -> bool:
+    """Return whether all labels are ids, or null where that may be; by their types, since there may be millions."""
+    kinds = {str, int, type(None)} if null else {str, int}
+    return set(map(type, labels)) <= kinds and "" not in labels
 
 
 def _is_id(value: object) -> bool:

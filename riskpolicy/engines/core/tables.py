@@ -95,8 +95,13 @@ class ResultTable:
         """Offer the table as an Arrow stream, so that other libraries take it as it is."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
+    def to_pandas(self) -> Any:
+        """Return a pandas frame: texts categorical, counts Int64 with NA, rules lists. ImportError without pandas."""
+        pandas = import_module("pandas")
+        return pandas.DataFrame({name: _series(pandas, column) for name, column in self.columns.items()})
+
     def write_parquet(self, path: str | Path) -> None:
-        """Write the table as a Parquet file."""
+        """Write the table as a Parquet file. ArrowReadError where pyarrow is not installed."""
         library()
         import_module("pyarrow.parquet").write_table(self.to_arrow(), str(path))
 
@@ -105,8 +110,7 @@ class ResultTable:
         with Path(path).open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(self.columns)
-            for row in self.rows():
-                writer.writerow([" ".join(v) if isinstance(v, list) else v for v in row.values()])
+            writer.writerows(zip(*(_cells(column) for column in self.columns.values()), strict=True))
 
     def _repr_html_(self) -> str:
         """Return the first rows as HTML, for notebooks."""
@@ -141,18 +145,60 @@ def _arrow(arrow: Any, column: Column) -> Any:
         return arrow.array(values, mask=np.isnan(values))
     if column.shape is Shape.COUNT:
         return arrow.array(values.astype(np.int64), mask=values < 0)
-    words = [list(word) if isinstance(word, tuple) else plain_word(word) for word in column.words]
     codes = arrow.array(values.astype(np.int32), mask=values < 0)
     if column.shape is Shape.RULES:
-        return arrow.array(words, arrow.list_(arrow.string())).take(codes)
-    if not words:
-        return arrow.array([None] * len(values), arrow.string())
-    return arrow.DictionaryArray.from_arrays(codes, arrow.array(words))
+        return arrow.array([list(word) for word in column.words], arrow.list_(arrow.string())).take(codes)
+    words = _words(column)
+    if words and not isinstance(words[0], str):
+        return arrow.array(words, arrow.int64()).take(codes)
+    return arrow.DictionaryArray.from_arrays(codes, arrow.array(words, arrow.string()))
 
 
-def plain_word(word: Any) -> Any:
-    """Return a word as a Python object."""
-    return word.item() if isinstance(word, np.generic) else word
+def _series(pandas: Any, column: Column) -> Any:
+    values = np.asarray(column.values)
+    if column.shape in (Shape.MONEY, Shape.NUMBER):
+        return values
+    if column.shape is Shape.COUNT:
+        return pandas.arrays.IntegerArray(values.astype(np.int64), values < 0)
+    words = _words(column)
+    if column.shape is Shape.RULES or (words and not isinstance(words[0], str)):
+        listed = [None if code < 0 else words[code] for code in values.tolist()]
+        return listed if column.shape is Shape.RULES else pandas.array(listed, dtype="Int64")
+    return pandas.Categorical.from_codes(values, pandas.Index(words, dtype=object))
+
+
+def _cells(column: Column) -> list[Any]:
+    """Return a column as the cells of a CSV file."""
+    values = np.asarray(column.values)
+    if column.shape in (Shape.TEXT, Shape.RULES):
+        words = [" ".join(word) if isinstance(word, list) else word for word in _words(column)]
+        return [None if code < 0 else words[code] for code in values.tolist()]
+    if column.shape is Shape.MONEY:
+        return [_digits(number) for number in values.tolist()]
+    if column.shape is Shape.COUNT:
+        return [None if number < 0 else number for number in values.tolist()]
+    plain = np.isfinite(values)
+    listed: list[Any] = (values + 0.0).tolist()
+    for row in np.flatnonzero(~plain).tolist():
+        listed[row] = column.value(row)
+    return listed
+
+
+def _digits(number: float) -> str | None:
+    """Return money as decimal text; most of it is written as Python writes it."""
+    written = repr(number + 0.0)
+    if written.endswith(".0"):
+        return written[:-2]
+    if "e" not in written and "n" not in written:
+        return written
+    return None if math.isnan(number) else decimal_text(number) if math.isfinite(number) else f"{number}"
+
+
+def _words(column: Column) -> list[Any]:
+    """Return a column's words as plain objects, in order of their codes."""
+    given: Any = column.words
+    words = given.tolist() if isinstance(given, np.ndarray) else given
+    return [list(word) if isinstance(word, tuple) else word for word in words]
 
 
 def money(values: npt.NDArray[np.float64]) -> Column:

@@ -9,7 +9,8 @@ ROOT = Path(__file__).parent.parent / "riskpolicy"
 GROUND = {"arrow", "errors", "numbers", "vocabulary"}
 CORE = GROUND | {"plan", "kernel", "snapshot", "engines.core"}
 MECHANISMS = {
-    f"engines.{name}" for name in ("margin", "liquidation", "waterfall", "deleveraging", "execution", "funding")
+    f"engines.{name}"
+    for name in ("margin", "liquidation", "waterfall", "deleveraging", "execution", "funding", "allocation")
 }
 FACE = GROUND | {
     "hooks",

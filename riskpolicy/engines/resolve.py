@@ -221,6 +221,10 @@ class _Resolving:
                 self._liquidate(bucket)
             touched = sorted(({int(self.bound.positions.bucket[i]) for i in self.held} | set(self.shared)) - seen)
             due = [b for b in touched if self._state(self.bucket(b)) != HEALTHY]
+        for bucket in sorted(self.opened):
+            # Somebody's contracts may have gone as another's counterparty, after its own turn.
+            if not self._left(bucket):
+                self._settle(bucket)
         self.result.after = self._after()
         self.result.waiting = sorted({self._name(b) for b in seen if self._left(b) and self._state(self.bucket(b))})
         return self.result
@@ -499,22 +503,32 @@ class _Resolving:
                 if self.bound.positions.account[other] == self.bound.buckets.account[bucket]:
                     continue
                 size = min(left, abs(winner.quantity))
+                if not self._bears(other, size, price):
+                    name = self._name(int(self.bound.positions.bucket[other]))
+                    self._note(bucket, step, f"{name} skipped: bankruptcy prices do not overlap")
+                    continue
                 self._close_against(bucket, i, other, size, price, step)
                 left -= size
+
+    def _bears(self, other: int, size: Fraction, price: Fraction) -> bool:
+        """Return whether a bucket is not below zero after some of its contracts are closed at a price."""
+        winner, of = self._holding(other), int(self.bound.positions.bucket[other])
+        held = size if winner.quantity > 0 else -size
+        lost = self._worth(winner.instrument, held, winner.mark_price) - self._worth(winner.instrument, held, price)
+        return lost <= 0 or self.bucket(of).equity >= lost * winner.conversion
 
     def _queue(self, p: ExactPosition) -> Iterator[int]:
         """Yield the positions opposite to one, in the order of the deleveraging queue, that still hold contracts.
 
-        Those of buckets in liquidation are left out. Whoever holds nothing any more is passed over for good.
+        Whoever holds nothing any more is passed over for good.
         """
-        queue, positions = self.evaluation.queue, self.bound.positions
+        queue = self.evaluation.queue
         segment = 2 * p.number + (1 if p.quantity > 0 else 0)
         first, end = int(queue.start[segment]), int(queue.start[segment + 1])
         place = self.cursor.get(segment, first)
         while place < end:
             i = int(queue.order[place])
-            gone = i in self.held and self.held[i].quantity == 0
-            if gone or self.evaluation.liquidation.triggered[positions.bucket[i]]:
+            if i in self.held and self.held[i].quantity == 0:
                 if place == self.cursor.get(segment, first):
                     self.cursor[segment] = place + 1
             else:

@@ -116,9 +116,10 @@ def equal_parts(rooms: Sequence[int], amount: int) -> list[int]:
         able = [k for k, room in enumerate(rooms) if parts[k] < room]
         if not able:
             break
-        share = left // len(able)
+        share, odd = divmod(left, len(able))
         for place, k in enumerate(able):
-            more = min(rooms[k] - parts[k], share + (share == 0 and place < left))
+            # Single ones are given out only when no whole round is left.
+            more = min(rooms[k] - parts[k], share if share else int(place < odd))
             parts[k] += more
             left -= more
     return parts

@@ -83,6 +83,7 @@ def _show_text(checked: _Checked) -> None:
     for remark in checked.remarks:
         console(stderr=True).print(Text(f"{remark.level}: {remark.finding}"), soft_wrap=True)
     plan = checked.policy.plan
-    parts = f"{len(plan.instruments.symbols)} instruments, {len(plan.tiers.exact)} tiers, {len(plan.layers)} layers"
+    counts = ((plan.instruments.symbols, "instrument"), (plan.tiers.exact, "tier"), (plan.layers, "layer"))
+    parts = ", ".join(f"{len(of)} {word}{'' if len(of) == 1 else 's'}" for of, word in counts)
     silent = f"; not stated by the venue: {', '.join(plan.not_stated)}" if plan.not_stated else ""
     click.echo(f"{plan.id}@{plan.valid_from.date()}: sound, {parts}{silent}")

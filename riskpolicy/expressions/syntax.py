@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import NoReturn
 
 from riskpolicy.expressions.tree import (
@@ -69,7 +70,12 @@ def parse(text: str) -> Tree:
         # Python says 0 where the text ends too early.
         at = start + error.offset - 1 if error.offset else len(text) - 1
         why = error.msg if error.offset else "it ends too early"
-        raise ExpressionError("expression_syntax", f"not an expression: {why}", min(at, len(text) - 1)) from None
+        hint = ""
+        if re.search(r"[^<>=!]=[^=]", flat):
+            hint = "a comparison is written `==`"
+        elif re.search(r"\d\s*%", flat):
+            hint = "there are no percent signs in expressions: write 0.05 for 5%"
+        raise ExpressionError("expression_syntax", f"not an expression: {why}", min(at, len(text) - 1), hint) from None
     except (MemoryError, RecursionError, ValueError):
         raise ExpressionError("expression_limit", "the expression is nested too deeply", 0) from None
     _limit_tree(parsed)

@@ -30,7 +30,17 @@ _CODES = {
     "missing": "missing_key",
     "extra_forbidden": "unknown_key",
 }
+#: What is due, in words of ours where pydantic's are about Python.
+_WORDS = {
+    "string_pattern_mismatch": "an id is made of letters, digits and `_ . : / -`, beginning with a letter or digit",
+    "tuple_type": "a list is due here",
+    "dict_type": "a mapping is due here",
+    "model_type": "a mapping is due here",
+    "string_type": "text is due here",
+    "bool_type": "true or false is due here",
+}
 _HINTS = {
+    "tuple_type": "write `[a, b]`, or a line `- a` each",
     "bare_rate": "write `0.4%` or `0.004`; for a rate of 100% or more write the percent sign",
     "number": "write a plain number",
     "instant": "write an ISO 8601 date or date and time",
@@ -93,6 +103,7 @@ def _shape_finding(document: Document, item: ErrorDetails) -> Finding:
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return _tag_finding(document, path, item["ctx"])
     name = next((str(step) for step in reversed(path) if isinstance(step, str)), "ruleset")
+    message = _WORDS.get(kind, message)
     text = message[0].lower() + message[1:] if message else message
     text = text.replace("input should be", "must be")
     hint = _HINTS.get(kind, "")

@@ -176,6 +176,7 @@ class _Resolving:
         self.assigned: dict[tuple[str, int], Fraction] = {}
         self.shared: dict[int, Fraction] = {}
         self.cursor: dict[int, int] = {}
+        self.now: dict[int, ExactBucket] = {}
         self.payers = self._payers()
 
     def _payers(self) -> Payers:
@@ -232,8 +233,16 @@ class _Resolving:
     # What is known of a bucket now.
 
     def bucket(self, bucket: int) -> ExactBucket:
-        """Return a bucket as it is now."""
-        return ExactBucket(self.bound, bucket, Change(self.held, balance=self.balance.get(bucket, Fraction(0))))
+        """Return a bucket as it is now; kept until something of it changes."""
+        if bucket not in self.now:
+            change = Change(self.held, balance=self.balance.get(bucket, Fraction(0)))
+            self.now[bucket] = ExactBucket(self.bound, bucket, change)
+        return self.now[bucket]
+
+    def _add(self, bucket: int, amount: Fraction) -> None:
+        """Change the balance behind a bucket."""
+        self.balance[bucket] = self.balance.get(bucket, Fraction(0)) + amount
+        self.now.pop(bucket, None)
 
     def _state(self, bucket: ExactBucket) -> int:
         if bucket.equity < 0:
@@ -273,7 +282,7 @@ class _Resolving:
                 Fraction(0),
             )
         )
-        self.balance[bucket] = self.balance.get(bucket, Fraction(0)) + round(cash / quantum) * quantum - cash
+        self._add(bucket, round(cash / quantum) * quantum - cash)
 
     def _worth(self, number: int, quantity: Fraction, price: Fraction) -> Fraction:
         """Return the signed value whose change is profit: below zero for what is owed."""
@@ -485,7 +494,7 @@ class _Resolving:
             self.result.ledger.book(
                 step.id, "leftover margin", [(self._name(bucket), currency, -left), (name, currency, left)]
             )
-            self.balance[bucket] = self.balance.get(bucket, Fraction(0)) - left * quantum
+            self._add(bucket, -left * quantum)
             self.payers.balance[step.by] = (self.payers.balance[step.by] or 0) + left
             self._note(bucket, step, "leftover margin to the fund", amount=left * quantum)
 
@@ -520,15 +529,16 @@ class _Resolving:
     def _queue(self, p: ExactPosition) -> Iterator[int]:
         """Yield the positions opposite to one, in the order of the deleveraging queue, that still hold contracts.
 
-        Whoever holds nothing any more is passed over for good.
+        Whoever is bankrupt, or holds nothing any more, is passed over for good.
         """
-        queue = self.evaluation.queue
+        queue, positions = self.evaluation.queue, self.bound.positions
         segment = 2 * p.number + (1 if p.quantity > 0 else 0)
         first, end = int(queue.start[segment]), int(queue.start[segment + 1])
         place = self.cursor.get(segment, first)
         while place < end:
             i = int(queue.order[place])
-            if i in self.held and self.held[i].quantity == 0:
+            bankrupt = self.evaluation.liquidation.state[positions.bucket[i]] == BANKRUPT
+            if bankrupt or (i in self.held and self.held[i].quantity == 0):
                 if place == self.cursor.get(segment, first):
                     self.cursor[segment] = place + 1
             else:
@@ -622,7 +632,7 @@ class _Resolving:
             return
         to = FEES if step.fee_to < 0 else f"@{self.plan.funds[step.fee_to].id}"
         self.result.ledger.book(step.id, "fee", [(self._name(bucket), currency, -fee), (to, currency, fee)])
-        self.balance[bucket] = self.balance.get(bucket, Fraction(0)) - fee * quantum
+        self._add(bucket, -fee * quantum)
         if step.fee_to >= 0:
             self.payers.balance[step.fee_to] = (self.payers.balance[step.fee_to] or 0) + fee
         self._note(bucket, step, "fee", amount=fee * quantum)
@@ -657,7 +667,7 @@ class _Resolving:
         """Change a position that is being closed, and the balance by its cash and the entry value that it gives up."""
         p = self._holding(i)
         released = self._worth(p.instrument, -quantity, p.entry_price) * p.conversion
-        self.balance[bucket] = self.balance.get(bucket, Fraction(0)) + cash - released
+        self._add(bucket, cash - released)
         self.held[i] = replace(p, quantity=p.quantity + quantity)
 
     def _settle(self, bucket: int) -> None:
@@ -689,7 +699,7 @@ class _Resolving:
         payer = RESIDUAL if layer.pays == "residual" else f"@{self.plan.funds[layer.fund].id}"
         money = [(payer, currency, -drawn.amount), (account, currency, drawn.amount)]
         self.result.ledger.book(layer.id, f"{layer.name} pays", money)
-        self.balance[bucket] = self.balance.get(bucket, Fraction(0)) + drawn.amount * quantum
+        self._add(bucket, drawn.amount * quantum)
         amount = drawn.amount * quantum
         self.result.draws.append((layer.name, currency, amount, layer.id, account))
         if layer.pays == "residual":
@@ -726,10 +736,10 @@ class _Resolving:
         self.result.ledger.book(layer.id, f"{layer.name}: socialized", [*money, (account, currency, drawn.amount)])
         for of, part in zip(payers, parts, strict=True):
             self._open(of)
-            self.balance[of] = self.balance.get(of, Fraction(0)) - part * quantum
+            self._add(of, -part * quantum)
             self.shared[of] = self.shared.get(of, Fraction(0)) + part * quantum
             self.result.steps.append(Done(self._name(of), layer.id, "pays its share of a loss", amount=part * quantum))
-        self.balance[bucket] = self.balance.get(bucket, Fraction(0)) + drawn.amount * quantum
+        self._add(bucket, drawn.amount * quantum)
         self.result.draws.append((layer.name, currency, drawn.amount * quantum, layer.id, account))
 
     def _note(self, bucket: int, step: Step, what: str, amount: Fraction | None = None) -> None:

@@ -40,7 +40,8 @@ MAY_IMPORT = {
     **dict.fromkeys(MECHANISMS, CORE),
     # An evaluation offers its resolution, which it imports when asked.
     "engines.evaluate": CORE | MECHANISMS | {"engines.resolve"},
-    "engines.resolve": CORE | MECHANISMS | {"engines.evaluate"},
+    "engines.resolve": CORE | MECHANISMS | {"engines.evaluate", "engines.resolving"},
+    "engines.resolving": CORE | MECHANISMS | {"engines.evaluate"},
     **{f"engines.{name}": CORE | MECHANISMS | {"engines.evaluate"} for name in ("check", "heal")},
     "engines.explain": CORE | MECHANISMS | {"engines.evaluate", "engines.heal"},
     "hooks": GROUND | {"engines.core"},

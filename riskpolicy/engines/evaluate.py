@@ -14,6 +14,7 @@ from riskpolicy.engines.core.bound import CROSS, Bound
 from riskpolicy.engines.core.changes import Amount, read_fill, shocked, with_fill, with_open_order
 from riskpolicy.engines.core.events import Event, as_events
 from riskpolicy.engines.core.margins import BucketColumns, Margins, PositionColumns
+from riskpolicy.engines.core.resolution import Resolution
 from riskpolicy.engines.core.tables import ResultTable, Value, count, money, number, rules, text
 from riskpolicy.engines.deleveraging import Queue, head_positions, rank_positions
 from riskpolicy.engines.liquidation import Liquidation
@@ -26,7 +27,6 @@ from riskpolicy.vocabulary import STATES
 
 if TYPE_CHECKING:
     from riskpolicy.engines.execution import Execution
-    from riskpolicy.engines.resolve import Resolution
 
 Floats = npt.NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from riskpolicy.engines.resolve import Resolution
+from riskpolicy.engines.core.resolution import Resolution
 from riskpolicy.report.text import amount, bar, plain_table, price, quantity, titled
 
 

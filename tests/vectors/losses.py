@@ -6,9 +6,9 @@ from fractions import Fraction
 from typing import Any
 
 from riskpolicy.engines.core.draw import Payers, draw
+from riskpolicy.engines.core.resolution import Resolution
 from riskpolicy.engines.execution import BookLevels, Fill, GivenFills, Impact, notional_and_vwap
 from riskpolicy.engines.funding import FundingRules, carry_rate
-from riskpolicy.engines.resolve import Resolution
 from riskpolicy.numbers import exact
 from tests import venue
 from tests.vectors import Entry, NoRunnerError, runner

@@ -1,0 +1,1 @@
+"""The parts of a resolution: books, losses, liquidation steps, the snapshot afterwards."""

@@ -1,0 +1,140 @@
+"""The snapshot after a resolution: balances, positions, funds and what outside parties took."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from riskpolicy.engines.core.bound import CROSS
+from riskpolicy.engines.resolving.steps import Steps
+from riskpolicy.errors import Finding, SnapshotError
+from riskpolicy.snapshot.edit import with_label, with_numbers, with_row, without_rows
+from riskpolicy.snapshot.snapshot import Snapshot
+
+
+class Aftermath(Steps):
+    """Books turned back into a snapshot that can be evaluated."""
+
+    def after(self) -> Snapshot:
+        """Return the snapshot after everything that happened."""
+        bound = self.bound
+        snapshot = bound.snapshot
+        p = bound.positions
+        rows = {p.row_of(i): held for i, held in self.held.items()}
+        if rows:
+            snapshot = with_numbers(snapshot, "positions", "quantity", {r: h.quantity for r, h in rows.items()})
+        snapshot = self.with_balances(snapshot)
+        funds = snapshot.tables["funds"].get("fund")
+        balances = {}
+        for row in range(snapshot.rows["funds"]):
+            number = next(k for k, f in enumerate(self.plan.funds) if f.id == str(funds.label(row)))  # type: ignore[union-attr]
+            quanta, opening = self.payers.balance[number], self.payers.opening[number]
+            if quanta is not None and quanta != opening:
+                balances[row] = quanta * self.plan.requirements.quantum[self.plan.funds[number].currency]
+        if balances:
+            snapshot = with_numbers(snapshot, "funds", "balance", balances)
+        if self.cancelled:
+            snapshot = without_rows(snapshot, "orders", self.cancelled)
+        return self.with_outside(snapshot)
+
+    def with_balances(self, snapshot: Snapshot) -> Snapshot:
+        """Put what cross balances and isolated margins are now into a snapshot."""
+        cross: dict[int, Fraction] = {}
+        isolated: dict[int, Fraction] = {}
+        for bucket, change in self.balance.items():
+            if not change:
+                continue
+            b = self.bound.buckets
+            wallet = self.bound.exact_wallet(bucket) + change
+            if b.instrument[bucket] != CROSS:
+                isolated[int(b.row[bucket])] = wallet
+            elif self.plan.collateral is None:
+                cross[int(b.row[bucket])] = wallet
+            else:
+                cross |= self.in_cash(bucket, change)
+        if cross:
+            snapshot = with_numbers(snapshot, "accounts", "balance", cross)
+        return with_numbers(snapshot, "positions", "isolated_margin", isolated) if isolated else snapshot
+
+    def in_cash(self, bucket: int, change: Fraction) -> dict[int, Fraction]:
+        """Return the row of an account's cash in the bucket's currency with the change in it."""
+        owners, named = (
+            self.bound.snapshot.ids("accounts", "account").codes,
+            self.bound.snapshot.ids("accounts", "currency"),
+        )
+        balance = self.bound.snapshot.numbers("accounts", "balance")
+        currency, _ = self.currency(bucket)
+        for row in np.flatnonzero(owners == self.bound.buckets.account[bucket]).tolist():
+            if str(named.label(row)) == currency and balance is not None:
+                return {row: (balance.exact(row) or Fraction(0)) + change}
+        message = f"account `{self.name(bucket)}` has no balance in {currency} to book to"
+        raise SnapshotError(Finding("unknown_account", message, "add a row to `accounts`, 0 if there is none"))
+
+    def outside(self) -> tuple[dict[tuple[str, int], Fraction], dict[tuple[str, str], Fraction]]:
+        """Return what outside parties took: contracts by instrument, and money by currency, contracts at the mark."""
+        contracts: dict[tuple[str, int], Fraction] = {}
+        money: dict[tuple[str, str], Fraction] = {}
+        funds = {f"@{fund.id}" for fund in self.plan.funds}
+        instruments = self.plan.instruments
+        for entry in self.result.ledger.entries:
+            if not entry.account.startswith("@"):
+                continue
+            if entry.contracts is not None and entry.instrument is not None:
+                number = instruments.number[entry.instrument]
+                key = (entry.account, number)
+                contracts[key] = contracts.get(key, Fraction(0)) + entry.contracts
+                currency, amount = self.plan.currencies[int(instruments.currency[number])], Fraction(0)
+                amount = self.worth(number, entry.contracts, self.bound.exact_mark(number))
+            else:
+                assert entry.currency is not None
+                currency, amount = entry.currency, (entry.amount or 0) * self.result.ledger.quantum[entry.currency]
+            if entry.account not in funds:
+                # A fund's money is its balance.
+                money[entry.account, currency] = money.get((entry.account, currency), Fraction(0)) + amount
+        return contracts, money
+
+    def with_outside(self, snapshot: Snapshot) -> Snapshot:
+        """Add what outside parties took, entered at the mark, to accounts of their own, which are never margined."""
+        contracts, money = self.outside()
+        settled = {(name, int(self.plan.instruments.currency[n])): Fraction(0) for name, n in contracts}
+        wanted = {(name, self.plan.currencies[c]): x for (name, c), x in settled.items()} | money
+        for (name, currency), amount in sorted(wanted.items()):
+            snapshot = self.with_money(snapshot, name, currency, amount)
+        for (name, number), quantity in sorted(contracts.items()):
+            if quantity:
+                snapshot = self.with_contracts(snapshot, name, number, quantity)
+        return snapshot
+
+    def with_money(self, snapshot: Snapshot, name: str, currency: str, amount: Fraction) -> Snapshot:
+        """Add money to an outside party's balance."""
+        snapshot, account = with_label(snapshot, "account", name)
+        ids, balance = snapshot.ids("accounts", "currency"), snapshot.numbers("accounts", "balance")
+        owners = snapshot.ids("accounts", "account").codes
+        mine = [r for r in np.flatnonzero(owners == account).tolist() if str(ids.label(r)) == currency]
+        if mine and balance is not None:
+            after = (balance.exact(mine[0]) or Fraction(0)) + amount
+            return with_numbers(snapshot, "accounts", "balance", {mine[0]: after})
+        snapshot, code = with_label(snapshot, "currency", currency)
+        return with_row(snapshot, "accounts", {"account": account, "currency": code, "balance": amount})
+
+    def with_contracts(self, snapshot: Snapshot, name: str, number: int, quantity: Fraction) -> Snapshot:
+        """Add contracts to an outside party's position, all of it entered at the mark."""
+        snapshot, account = with_label(snapshot, "account", name)
+        instrument = int(snapshot.ids("markets", "instrument").codes[int(self.bound.market_row[number])])
+        owners, symbols = (snapshot.ids("positions", c).codes for c in ("account", "instrument"))
+        before = np.flatnonzero((owners == account) & (symbols == instrument)).tolist()
+        mark, held = self.bound.exact_mark(number), snapshot.numbers("positions", "quantity")
+        entry = snapshot.numbers("positions", "entry_price")
+        if not before or held is None or entry is None:
+            row: dict[str, Fraction | str | int] = {
+                "account": account, "instrument": instrument, "quantity": quantity, "entry_price": mark,
+            }  # fmt: skip
+            return with_row(snapshot, "positions", row)
+        # All its contracts stand at the mark: what those from before have gained is money now.
+        old, price = held.exact(before[0]) or Fraction(0), entry.exact(before[0]) or mark
+        gained = self.worth(number, old, mark) - self.worth(number, old, price)
+        snapshot = with_numbers(snapshot, "positions", "quantity", {before[0]: old + quantity})
+        snapshot = with_numbers(snapshot, "positions", "entry_price", {before[0]: mark})
+        currency = self.plan.currencies[int(self.plan.instruments.currency[number])]
+        return self.with_money(snapshot, name, currency, gained) if gained else snapshot

@@ -1,0 +1,249 @@
+"""Books: what every bucket, fund and outside party has now, and how trades and fees change it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from riskpolicy.engines.core.draw import Payers
+from riskpolicy.engines.core.exact import Change, ExactBucket, ExactPosition, Holding, holding
+from riskpolicy.engines.core.ledger import Ledger
+from riskpolicy.engines.core.resolution import Done, Resolution
+from riskpolicy.engines.evaluate import Evaluation
+from riskpolicy.engines.execution import Execution, Fill
+from riskpolicy.engines.liquidation import BANKRUPT, HEALTHY, LIQUIDATABLE
+from riskpolicy.errors import Finding, SnapshotError
+from riskpolicy.plan.plan import Step
+
+#: Outside parties whose accounts the ledger names.
+MARKET, FEES, RESIDUAL = "@market", "@fees", "@residual"
+#: What contracts are counted in where the ruleset declares no lot.
+DEFAULT_LOT = Fraction(1, 10**8)
+
+
+class Books:
+    """The state of a resolution. Every change is booked in the ledger of its result as it is made."""
+
+    def __init__(self, evaluation: Evaluation, execution: Execution, forced: frozenset[int] = frozenset()) -> None:
+        self.evaluation = evaluation
+        self.forced = forced
+        self.bound = evaluation.bound
+        self.plan = evaluation.plan
+        self.execution = execution
+        quantum = dict(zip(self.plan.currencies, self.plan.requirements.quantum, strict=True))
+        self.result = Resolution(ledger=Ledger(quantum))
+        self.held: dict[int, Holding] = {}
+        self.balance: dict[int, Fraction] = {}
+        self.opened: set[int] = set()
+        self.cancelled: set[int] = set()
+        self.inventory: dict[tuple[int, int], Fraction] = {}
+        self.assigned: dict[tuple[str, int], Fraction] = {}
+        self.shared: dict[int, Fraction] = {}
+        self.cursor: dict[int, int] = {}
+        self.now: dict[int, ExactBucket] = {}
+        self.payers = self._known_funds()
+
+    def _known_funds(self) -> Payers:
+        """Return what funds have, in quanta, rounded down."""
+        known: list[int | None] = []
+        used = {x.fund for x in self.plan.layers if x.fund >= 0} | {s.by for s in self.plan.steps if s.by >= 0}
+        triggered = bool(self.evaluation.liquidation.triggered.any())
+        given = self.bound.snapshot.numbers("funds", "balance")
+        ids = self.bound.snapshot.tables["funds"].get("fund")
+        rows = {str(ids.label(r)): r for r in range(len(ids))} if ids is not None else {}  # type: ignore[union-attr]
+        findings = []
+        for number, fund in enumerate(self.plan.funds):
+            row = rows.get(fund.id)
+            exact = None if row is None or given is None else given.exact(row)
+            if exact is None:
+                known.append(None)
+                if number in used and triggered and self.needed(number):
+                    hint = f"add a row to `funds`: fund {fund.id}, its balance"
+                    findings.append(
+                        Finding("missing_value", f"a resolution needs the balance of fund `{fund.id}`", hint)
+                    )
+            else:
+                known.append(int(exact // self.plan.requirements.quantum[fund.currency]))
+        if findings:
+            raise SnapshotError(findings)
+        return Payers(known, list(known))
+
+    def needed(self, fund: int) -> bool:
+        """Return whether a fund's currency is that of a bucket in liquidation."""
+        buckets = np.flatnonzero(self.evaluation.liquidation.triggered)
+        return bool((self.bound.buckets.currency[buckets] == self.plan.funds[fund].currency).any())
+
+    def bucket(self, bucket: int) -> ExactBucket:
+        """Return a bucket as it is now; kept until something of it changes."""
+        if bucket not in self.now:
+            change = Change(self.held, balance=self.balance.get(bucket, Fraction(0)))
+            self.now[bucket] = ExactBucket(self.bound, bucket, change)
+        return self.now[bucket]
+
+    def add(self, bucket: int, amount: Fraction) -> None:
+        """Change the balance behind a bucket."""
+        self.balance[bucket] = self.balance.get(bucket, Fraction(0)) + amount
+        self.now.pop(bucket, None)
+
+    def state(self, bucket: ExactBucket) -> int:
+        """Return HEALTHY, LIQUIDATABLE or BANKRUPT; a defaulted bucket is liquidatable while it holds anything."""
+        if bucket.equity < 0:
+            return BANKRUPT
+        if bucket.bucket in self.forced and any(p.quantity for p in bucket.positions):
+            return LIQUIDATABLE
+        return LIQUIDATABLE if self.plan.trigger.rule.program.exact(bucket.row()) else HEALTHY
+
+    def left(self, bucket: int) -> list[tuple[int, ExactPosition]]:
+        """Return what is still held, the largest notional first, then by instrument."""
+        now = self.bucket(bucket)
+        rows = [(i, p) for i, p in zip(now.members, now.positions, strict=True) if p.quantity != 0]
+        return sorted(rows, key=lambda row: (-row[1].notional * row[1].held.conversion, row[1].number, row[0]))
+
+    def name(self, bucket: int) -> str:
+        """Return a bucket's account."""
+        return str(self.bound.account(int(self.bound.buckets.account[bucket])))
+
+    def symbol(self, number: int) -> str:
+        """Return the symbol of an instrument."""
+        return self.plan.instruments.symbols[number]
+
+    def currency(self, bucket: int) -> tuple[str, Fraction]:
+        """Return a bucket's currency and its quantum."""
+        number = int(self.bound.buckets.currency[bucket])
+        return self.plan.currencies[number], self.plan.requirements.quantum[number]
+
+    def enter(self, bucket: int) -> None:
+        """Enter a bucket's cash in whole quanta, half to even; the difference is less than a quantum."""
+        if bucket in self.opened:
+            return
+        self.opened.add(bucket)
+        _, quantum = self.currency(bucket)
+        now = self.bucket(bucket)
+        cash = (
+            now.wallet_balance
+            + now.accrued_funding
+            - sum(
+                (self.worth(p.number, p.quantity, p.entry_price) * p.held.conversion for p in now.positions),
+                Fraction(0),
+            )
+        )
+        self.add(bucket, round(cash / quantum) * quantum - cash)
+
+    def worth(self, number: int, quantity: Fraction, price: Fraction) -> Fraction:
+        """Return the signed value whose change is profit: below zero for what is owed."""
+        size = quantity * self.plan.instruments.contract_size_exact[number]
+        return -size / price if self.plan.instruments.inverse[number] else size * price
+
+    def holding(self, i: int) -> Holding:
+        """Return the exact terms of a position as it is now."""
+        if i in self.held:
+            return self.held[i]
+        return holding(self.bound, i, self.bound.exact_wallet(int(self.bound.positions.bucket[i])))
+
+    def price(self, bucket: int, i: int, word: str | None) -> Fraction | None:
+        """Return the price that a word means for a position now; None for any price."""
+        p = self.holding(i)
+        if word == "mark_price":
+            return p.mark_price
+        if word == "entry_price":
+            return p.entry_price
+        if word in ("oracle_price", "previous_mark"):
+            row = int(self.bound.market_row[p.instrument])
+            given = self.bound.snapshot.numbers("markets", word)
+            found = None if given is None else given.exact(row)
+            if found is None:
+                message = f"a resolution needs `{word}` of {self.symbol(p.instrument)}"
+                raise SnapshotError(Finding("missing_value", message, "add the column to `markets`"))
+            return found
+        if word != "bankruptcy_price":
+            return None
+        now = self.bucket(bucket)
+        share = Fraction(1)
+        position = now.positions[now.members.index(i)]
+        if len(self.left(bucket)) > 1 and self.plan.requirements.bankruptcy != "account":
+            of_maintenance = self.plan.requirements.bankruptcy == "maintenance"
+            total = now.maintenance_margin if of_maintenance else now.notional
+            own = position.maintenance_margin if of_maintenance else position.notional
+            share = own * p.conversion / total if total else Fraction(1)
+        gone = now.equity * share / p.conversion
+        size = position.size
+        if position.inverse:
+            x = 1 / p.mark_price + gone / size
+            return 1 / x if x > 0 else None
+        price = p.mark_price - gone / size
+        return price if price > 0 else None
+
+    def lots(self, number: int, size: Fraction) -> Fraction:
+        """Return a size rounded up to whole lots."""
+        lot = self.plan.instruments.lot[number] or DEFAULT_LOT
+        return -(-size // lot) * lot
+
+    def sell(self, bucket: int, i: int, size: Fraction, step: Step, limit: Fraction | None) -> None:
+        """Send an order that closes some contracts, and book its fills and fees."""
+        p = self.holding(i)
+        side, symbol = (-1 if p.quantity > 0 else 1), self.symbol(p.instrument)
+        fills = self.execution.quote(symbol, side * size, p.mark_price, limit)
+        self.execution.take(symbol, fills)
+        for fill in fills:
+            self.trade(bucket, i, fill, MARKET, step.id, step.do.replace("_", " "))
+            self.charge(bucket, p.instrument, fill, step)
+        if not fills:
+            self.note(bucket, step, f"nothing filled of {symbol}")
+
+    def charge(self, bucket: int, number: int, fill: Fill, step: Step) -> None:
+        """Book a step's fee on a fill, rounded up to whole quanta, or down within what equity is left."""
+        currency, quantum = self.currency(bucket)
+        due = self.fee(number, fill, step) * self.bound.conversion_of(bucket, number)
+        if step.fee_within_surplus:
+            due = min(due, max(Fraction(0), self.bucket(bucket).equity))
+            due = due // quantum * quantum
+        fee = math.ceil(due / quantum)
+        if fee <= 0:
+            return
+        to = FEES if step.fee_to < 0 else f"@{self.plan.funds[step.fee_to].id}"
+        self.result.ledger.book(step.id, "fee", [(self.name(bucket), currency, -fee), (to, currency, fee)])
+        self.add(bucket, -fee * quantum)
+        if step.fee_to >= 0:
+            self.payers.balance[step.fee_to] = (self.payers.balance[step.fee_to] or 0) + fee
+        self.note(bucket, step, "fee", amount=fee * quantum)
+
+    def fee(self, number: int, fill: Fill, step: Step) -> Fraction:
+        """Return a step's fee on a fill, in settlement money."""
+        price = self.bound.exact_mark(number) if step.fee_on_mark else fill.price
+        return abs(self.worth(number, fill.quantity, price)) * step.fee
+
+    def realized(self, held: Holding, fill: Fill) -> Fraction:
+        """Return the profit of closing contracts at a fill, in settlement money."""
+        return self.worth(held.instrument, -fill.quantity, fill.price) - self.worth(
+            held.instrument, -fill.quantity, held.entry_price
+        )
+
+    def trade(self, bucket: int, i: int, fill: Fill, with_: str | tuple[int, int], rule: str, what: str) -> None:
+        """Book a trade of a position with an outside party or another position: contracts and their quote value."""
+        p = self.holding(i)
+        currency, quantum = self.currency(bucket)
+        symbol, account = self.symbol(p.instrument), self.name(bucket)
+        # The account pays the worth of what it buys, in whole quanta; the other side gets the same.
+        paid = round(self.worth(p.instrument, fill.quantity, fill.price) * p.conversion / quantum)
+        other = with_ if isinstance(with_, str) else self.name(with_[0])
+        contracts = [(account, symbol, fill.quantity), (other, symbol, -fill.quantity)]
+        self.result.ledger.book(rule, what, [(account, currency, -paid), (other, currency, paid)], contracts)
+        self.moved(bucket, i, fill.quantity, -paid * quantum)
+        if not isinstance(with_, str):
+            self.moved(with_[0], with_[1], -fill.quantity, paid * quantum)
+        amount = None
+        self.result.steps.append(Done(account, rule, what, symbol, fill.quantity, fill.price, amount))
+
+    def moved(self, bucket: int, i: int, quantity: Fraction, cash: Fraction) -> None:
+        """Change a position that is being closed, and the balance by its cash and the entry value that it gives up."""
+        p = self.holding(i)
+        released = self.worth(p.instrument, -quantity, p.entry_price) * p.conversion
+        self.add(bucket, cash - released)
+        self.held[i] = replace(p, quantity=p.quantity + quantity)
+
+    def note(self, bucket: int, step: Step, what: str, amount: Fraction | None = None) -> None:
+        """Record something that moved no contracts."""
+        self.result.steps.append(Done(self.name(bucket), step.id, what, amount=amount))

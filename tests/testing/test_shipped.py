@@ -25,7 +25,7 @@ def test_shipped_rule_tests_pass_and_cover_everything():
     assert coverage.total > 70
 
 
-@pytest.mark.parametrize("name", ["hyperliquid/2024-01-01.yaml", "hyperliquid/2025-07-01.yaml"])
+@pytest.mark.parametrize("name", [v.path.relative_to(RULESETS) for of in installed().values() for v in of], ids=str)
 def test_shipped_rulesets_have_rule_tests_beside_them(name):
     path = RULESETS / name
     assert path.with_name(f"{path.stem}.test.yaml").is_file()

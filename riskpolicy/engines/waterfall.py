@@ -9,9 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from riskpolicy.engines.core.bound import FLAT, Bound
+from riskpolicy.engines.core.draw import Payers, shares
+from riskpolicy.engines.core.exact import exact_bucket_row
+from riskpolicy.numbers import exact
 from riskpolicy.plan.plan import Layer
+from riskpolicy.vocabulary import STATES
 
 Floats = npt.NDArray[np.float64]
+BANKRUPT = STATES.index("bankrupt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +34,10 @@ class Draws:
 def plan_draws(bound: Bound, equity: Floats, rank: npt.NDArray[np.int64], pnl: Floats) -> Draws:
     """Plan who pays the deficits at the mark, bucket by bucket in liquidation order.
 
-    A bucket's deficit is what its equity lacks to zero: its own margin is spent by then, so the
-    defaulter's layer pays nothing more. A fund pays from its balance. Deleveraging pays up to the unrealized
-    profit of the positions opposite the bucket's own, which nothing before it has taken. The residual is the rest.
+    A bucket's deficit is what its equity lacks to zero: its own margin is spent by then, so the defaulter's layer
+    pays nothing more. A fund pays from its balance, under its layer's mode, caps, group and condition. Deleveraging
+    pays up to the unrealized profit of the positions opposite the bucket's own, which nothing before it has taken;
+    socialization all that is left, where others hold the market. The residual is the rest.
     """
     plan = bound.plan
     layers = tuple(layer for layer in plan.layers if layer.pays != "defaulter")
@@ -40,14 +46,24 @@ def plan_draws(bound: Bound, equity: Floats, rank: npt.NDArray[np.int64], pnl: F
     bankrupt = np.flatnonzero(equity < 0)
     if not len(bankrupt):
         return draws
-    balance = bound.fund_balance.copy()
+    payers = _payers(bound)
     profit = _profits(bound, pnl)
     for bucket in bankrupt[np.argsort(rank[bankrupt])]:
         currency = int(bound.buckets.currency[bucket])
-        paid = _pay(bound, layers, int(bucket), -float(equity[bucket]), balance, profit)
+        paid = _Planned(bound, layers, int(bucket), payers, profit).pay(-float(equity[bucket]))
         draws.by_bucket[int(bucket)] = paid
         amounts[:, currency] += paid
     return draws
+
+
+def _payers(bound: Bound) -> Payers:
+    """Return what funds have, in quanta, rounded down; None where the snapshot does not say."""
+    quanta: list[int | None] = []
+    for number, fund in enumerate(bound.plan.funds):
+        balance = float(bound.fund_balance[number])
+        known = not math.isnan(balance)
+        quanta.append(int(exact(balance) // bound.plan.requirements.quantum[fund.currency]) if known else None)
+    return Payers(quanta, list(quanta))
 
 
 def _profits(bound: Bound, pnl: Floats) -> Floats:
@@ -59,31 +75,63 @@ def _profits(bound: Bound, pnl: Floats) -> Floats:
     return total.reshape(count, 2)
 
 
-def _pay(
-    bound: Bound, layers: tuple[Layer, ...], bucket: int, deficit: float, balance: Floats, profit: Floats
-) -> Floats:
-    paid = np.zeros(len(layers))
-    left = deficit
-    for number, layer in enumerate(layers):
-        if math.isnan(left) or layer.pays == "residual":
-            paid[number] = left
-        elif layer.pays == "deleveraging":
-            paid[number] = _from_profit(bound, bucket, left, profit, all_=layer.all_or_nothing)
-        elif layer.pays == "socialization":
-            paid[number] = left
-        elif bound.plan.funds[layer.fund].currency == bound.buckets.currency[bucket]:
-            share = _from_fund(left, float(balance[layer.fund]), all_=layer.all_or_nothing)
-            paid[number] = share
-            balance[layer.fund] -= share
-        left -= paid[number]
-    return paid
+class _Planned:
+    """The plan for one bucket's deficit."""
 
+    def __init__(self, bound: Bound, layers: tuple[Layer, ...], bucket: int, payers: Payers, profit: Floats) -> None:
+        self.bound = bound
+        self.layers = layers
+        self.bucket = bucket
+        self.payers = payers
+        self.profit = profit
+        self.currency = int(bound.buckets.currency[bucket])
+        self.quantum = bound.plan.requirements.quantum[self.currency]
 
-def _from_fund(left: float, balance: float, *, all_: bool) -> float:
-    """Return what a fund pays: unknown (NaN) where something is due and its balance is not given."""
-    if left == 0 or math.isnan(balance):
-        return 0.0 if left == 0 else math.nan
-    return 0.0 if all_ and balance < left else min(left, balance)
+    def pay(self, deficit: float) -> Floats:
+        """Return what each layer pays; NaN from the first fund on whose balance is due and not known."""
+        paid = np.zeros(len(self.layers))
+        left, i = deficit, 0
+        while i < len(self.layers):
+            layer, end = self.layers[i], i + 1
+            while layer.group is not None and end < len(self.layers) and self.layers[end].group == layer.group:
+                end += 1
+            if math.isnan(left) or layer.pays == "residual":
+                paid[i] = left
+            elif layer.pays == "socialization":
+                paid[i] = left if self._others() else 0.0
+            elif layer.pays == "deleveraging":
+                paid[i] = _from_profit(self.bound, self.bucket, left, self.profit, all_=layer.all_or_nothing)
+            else:
+                self._funds(range(i, end), left, paid)
+            left -= float(paid[i:end].sum())
+            i = end
+        return paid
+
+    def _funds(self, members: range, left: float, paid: Floats) -> None:
+        """Let the funds of a group pay, in proportion to what each could."""
+        funds = self.bound.plan.funds
+        able = [k for k in members if funds[self.layers[k].fund].currency == self.currency and self._opened(k)]
+        if left > 0 and any(self.payers.balance[self.layers[k].fund] is None for k in able):
+            paid[able] = math.nan
+            return
+        quanta = int(-(-exact(left) // self.quantum)) if left > 0 else 0
+        rooms = [self.payers.room(self.layers[k], quanta, self.quantum) for k in able]
+        for k, amount in zip(able, shares(rooms, min(quanta, sum(rooms))), strict=True):
+            if amount:
+                self.payers.pay(self.layers[k], amount)
+                paid[k] = min(left, float(amount * self.quantum))
+
+    def _others(self) -> bool:
+        """Return whether anybody else holds the bucket's markets."""
+        p = self.bound.positions
+        markets = [int(p.instrument[i]) for i in self.bound.members(self.bucket)]
+        return bool((np.isin(p.instrument, markets) & (p.quantity != 0) & (p.bucket != self.bucket)).any())
+
+    def _opened(self, k: int) -> bool:
+        rule = self.layers[k].when
+        if rule is None:
+            return True
+        return bool(rule.program.exact(exact_bucket_row(self.bound, self.bucket, BANKRUPT)))
 
 
 def _from_profit(bound: Bound, bucket: int, left: float, profit: Floats, *, all_: bool) -> float:

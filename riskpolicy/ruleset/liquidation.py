@@ -63,7 +63,9 @@ class LowerTier(_Step):
     """Close as many contracts as bring the position into a lower tier; all or nothing of each order."""
 
     do: Literal["lower_tier"] = Field(description="what the step does")
-    tiers: Literal["one", "two", "lowest"] = Field(default="one", description="how many tiers down")
+    tiers: Literal["one", "two", "lowest"] = Field(
+        default="one", description="how many tiers down; a position in too low a tier is left alone"
+    )
     price: Price | None = Field(default=None, description="the limit price; absent: any")
     fee: Rate = Field(default="0%", validate_default=True, description="of the notional closed")
     fee_to: Id | None = Field(default=None, description="the id of the fund that takes the fee")

@@ -24,7 +24,7 @@ SUFFIX = ".test.yaml"
 FILE_KEYS = ("ruleset", "snapshot", "given", "marks", "tolerance", "exact", "tests")
 TEST_KEYS = ("test", "ruleset", "snapshot", "given", "marks", "cases", "tolerance", "exact", "expect")
 TABLES = ("positions", "buckets", "accounts", "draws")
-EXPECT_KEYS = (*TABLES, "order", "verdicts", "reasons", "not_stated", "error")
+EXPECT_KEYS = (*TABLES, "order", "verdicts", "resolution", "reasons", "not_stated", "error")
 _PLACEHOLDER = re.compile(r"\$\$|\$\{(\w+)\}|\$([A-Za-z_]\w*)")
 
 Nodes: TypeAlias = Mapping[str, Node]
@@ -329,7 +329,7 @@ class _TestReader:
         return known
 
     def _expected(self, key: str, node: Node) -> None:
-        due = dict if key in ("error", "reasons") else list
+        due = dict if key in ("error", "reasons", "resolution") else list
         in_rows = key in (*TABLES, "verdicts")
         word = "a mapping" if due is dict else "a list of rows" if in_rows else "a list"
         # An empty order and an empty list of choices say something: nobody is liquidated, nothing is left open.

@@ -37,6 +37,9 @@ class Given:
         self.marks: dict[str, Node] = {name: node for layer in test.marks for name, node in _items(layer)}
         if self.marks:
             self.tables["markets"] = self._marked(self.tables.get("markets", []))
+        # What a resolution is given beside the tables.
+        self.execution: Any = self.tables.pop("execution", "book")
+        self.events: Any = self.tables.pop("events", [])
         if (test.given or self.marks) and "positions" not in self.tables:
             self.tables["positions"] = []
 

@@ -23,7 +23,11 @@ from riskpolicy.testing.coverage import Coverage
 from riskpolicy.testing.form import TABLES, RuleTest
 from riskpolicy.testing.given import Given
 from riskpolicy.testing.outcome import ERROR, FAILED, PASSED, Mismatch, Outcome
+from riskpolicy.testing.resolutions import ResolutionCheck
 from riskpolicy.testing.verdicts import VerdictCheck
+
+#: The execution models that a snapshot can describe.
+MODELS = ("book", "linear", "power", "sqrt")
 
 _ERROR_KEYS = ("code", "place", "line", "message")
 
@@ -99,7 +103,7 @@ class _Run:
                 self.runner.coverage.know(policy)
             evaluation = policy.evaluate(snapshot)
             if wanted is None:
-                self._expectations(policy, evaluation)
+                self._expectations(policy, evaluation, given)
             else:
                 evaluation.to_dict()
         except RiskPolicyError as error:
@@ -113,7 +117,7 @@ class _Run:
                 self._fault("error_not_raised", "the error that the test expects is not raised", hint, wanted)
         return self.mismatches, self.findings
 
-    def _expectations(self, policy: Policy, evaluation: Evaluation) -> None:
+    def _expectations(self, policy: Policy, evaluation: Evaluation, given: Given) -> None:
         expect = self.test.expect
         looked_at: dict[str, list[int]] = {}
         self._tolerated(evaluation)
@@ -128,12 +132,27 @@ class _Run:
                 check.check(node)
             self.findings += check.findings
             self.mismatches += check.mismatches
+        if "resolution" in expect:
+            self._resolution(evaluation, given, expect["resolution"])
         if "reasons" in expect:
             self._reasons(policy, evaluation, expect["reasons"])
         if "not_stated" in expect:
             self._not_stated(policy, evaluation, expect["not_stated"])
         if self.runner.coverage is not None:
             self.runner.coverage.add(policy, evaluation, looked_at)
+
+    def _resolution(self, evaluation: Evaluation, given: Given, node: Node) -> None:
+        """Resolve by the execution and the events that are given, and compare."""
+        if given.execution not in MODELS:
+            hint = suggestion(str(given.execution), MODELS) or f"known: {one_of(MODELS)}"
+            self._fault("unknown_choice", f"`{given.execution}` is no execution", hint, node)
+            return
+        general = self.test.tolerances.get("")
+        result = evaluation.resolve(given.execution, given.events)
+        check = ResolutionCheck(result, Decimal(0) if general is None else general.size, self._place)
+        check.check(node)
+        self.findings += check.findings
+        self.mismatches += check.mismatches
 
     def _tolerated(self, evaluation: Evaluation) -> None:
         """Refuse a tolerance for a column that no table has."""

@@ -11,6 +11,8 @@ from riskpolicy.errors import CODES
 from riskpolicy.policy import loads
 from riskpolicy.ruleset.schema import DIALECT
 from riskpolicy.testing.compare import KEYS
+from riskpolicy.testing.resolutions import ROWS
+from riskpolicy.testing.run import MODELS
 from riskpolicy.testing.starter import RULESET
 from riskpolicy.testing.verdicts import ORDER
 from riskpolicy.vocabulary import STATES, TABLES, Column, Kind, Table
@@ -54,7 +56,10 @@ def tests_schema() -> dict[str, Any]:
 def _given() -> dict[str, Any]:
     tables = {table.name: {"anyOf": [_rows(table), {"type": "object"}]} for table in TABLES.values()}
     as_of = {"type": "string", "description": "the instant, an ISO 8601 date or date and time"}
-    return _object({**tables, "as_of": as_of, "complete": {"type": "boolean"}}, [])
+    execution = {"enum": list(MODELS), "description": "what orders get in a resolution"}
+    events = {"type": "array", "items": {"type": "object"}, "description": "applied one by one in a resolution"}
+    more = {"as_of": as_of, "complete": {"type": "boolean"}, "execution": execution, "events": events}
+    return _object({**tables, **more}, [])
 
 
 def _rows(table: Table) -> dict[str, Any]:
@@ -94,6 +99,7 @@ def _expect() -> dict[str, Any]:
                 **tables,
                 "order": {"type": "array", "items": _ID, "description": "the accounts liquidated, first to last"},
                 "verdicts": {"type": "array", "minItems": 1, "items": _verdict()},
+                "resolution": _resolution(),
                 "reasons": {"type": "object", "minProperties": 1, "additionalProperties": texts},
                 "not_stated": {"type": "array", "items": {"type": "string"}},
                 "error": error,
@@ -107,6 +113,14 @@ def _expect() -> dict[str, Any]:
 def _expected(table: ResultTable) -> dict[str, Any]:
     """Return the schema of an expected row; later versions add columns, so that none is refused."""
     return {"type": "object", "properties": {name: _cell(name, column) for name, column in table.columns.items()}}
+
+
+def _resolution() -> dict[str, Any]:
+    """Return the schema of what is expected of a resolution."""
+    rows = {key: {"type": "array", "items": _object({c: {} for c in columns}, [])} for key, columns in ROWS.items()}
+    residual = {"type": "object", "additionalProperties": _number(), "description": "what nobody pays, by currency"}
+    waiting = {"type": "array", "items": _ID, "description": "accounts that wait for the market"}
+    return {**_object({**rows, "residual": residual, "waiting": waiting}, []), "minProperties": 1}
 
 
 def _verdict() -> dict[str, Any]:

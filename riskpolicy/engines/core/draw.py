@@ -29,7 +29,7 @@ class Payers:
     paid: dict[str, int] = field(default_factory=dict)
 
     def room(self, layer: Layer, left: int, quantum: Fraction) -> int:
-        """Return the most that a fund's layer can pay of what is left, by its balance, caps and mode."""
+        """Return the most that a fund's layer can pay, by its balance, caps and mode; `left` is what is due."""
         has = self.balance[layer.fund]
         if has is None or has <= 0:
             return 0
@@ -42,7 +42,7 @@ class Payers:
             most = min(most, int(layer.per_account / quantum))
         if layer.draw == "all_or_nothing" and most < left:
             return 0
-        return max(0, min(most, left))
+        return max(0, most)
 
     def pay(self, layer: Layer, amount: int) -> None:
         """Take an amount out of a layer's fund."""

@@ -129,7 +129,7 @@ class Steps(Losses):
         now = next(t for t in range(first, int(tiers.start[p.table + 1])) if tiers.exact[t] is p.tier)
         down = {"one": now - 1, "two": now - 2, "lowest": first}[step.tiers]
         cap = tiers.exact[max(first, down)].cap
-        if now == first or cap is None:
+        if now == first or down < first or cap is None:
             return Fraction(0)
         kept = cap / (p.key / abs(p.quantity))
         return min(abs(p.quantity), self.lots(p.number, abs(p.quantity) - kept))

@@ -94,6 +94,9 @@ ACCOUNTS = Table(
     ),
 )  # fmt: skip
 
+#: What a market can be, besides open.
+MARKET_STATES = ("open", "reduce_only", "delisting", "halted")
+
 MARKETS = Table(
     "markets",
     ("instrument",),
@@ -106,6 +109,10 @@ MARKETS = Table(
         _number("open_interest", "contracts", "contracts open, one side counted", Sign.NONNEGATIVE),
         _number("daily_volume", "contracts", "contracts traded in 24 hours", Sign.NONNEGATIVE),
         _number("realized_volatility", "ratio", "per square root of a year", Sign.NONNEGATIVE),
+        Column(
+            "market_state", Kind.CHOICE, "", "open; reduce_only and delisting take no order that adds, halted none",
+            choices=MARKET_STATES, default="open",
+        ),
         _number("impact_slope", "price", "what a contract moves it, execution `linear`", Sign.NONNEGATIVE),
         _number("depth_quantity", "contracts", "moves it by depth_move, execution `power`", Sign.POSITIVE),
         _number("depth_move", "ratio", "of the mark", Sign.NONNEGATIVE),

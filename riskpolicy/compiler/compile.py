@@ -196,6 +196,7 @@ class _Compiler:
             fee_on_mark=getattr(step, "fee_on", "fill") == "mark",
             fee_within_surplus=getattr(step, "fee_limit", "none") == "surplus",
             tiers=getattr(step, "tiers", "one"),
+            unless=step.unless,
             portion=Fraction(1) if staged is None else Fraction(staged.portion),
         )
 
@@ -215,6 +216,7 @@ class _Compiler:
                 group=layer.group,
                 when=self.layer_condition(i, layer),
                 by_profit=layer.by == "profit",
+                unless=layer.unless,
             )
             for i, layer in enumerate(self.ruleset.waterfall)
         )

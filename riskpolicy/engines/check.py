@@ -75,12 +75,15 @@ def order_gate(evaluation: Evaluation) -> Gate | None:
     labels = bound.snapshot.ids("positions", "account").labels
     accounts = {plain(label): code for code, label in enumerate(labels)}
     leverage = np.zeros(0) if p.leverage is None else p.leverage
+    # A market that is not open is the exact check's.
+    known = plan.instruments.number.items()
+    opened = {name: number for name, number in known if bound.market_state(number) == "open"}
     steps = np.array(
         [[_steps(s) for s in pair] for pair in zip(plan.instruments.lot, plan.instruments.tick, strict=True)]
     )
     return Gate(
         accounts,
-        dict(plan.instruments.number),
+        opened,
         Verdict,
         lambda *asked: check_order(evaluation, Order(*asked)),
         bound.tables,
@@ -305,9 +308,14 @@ class _Check:
             return "bucket_bankrupt", None, ""
         if state == LIQUIDATABLE:
             return "bucket_liquidatable", trigger, ""
+        market = self.bound.market_state(self.asked.instrument)
+        if market == "halted":
+            return "market_halted", None, ""
         if self.quantity == 0:
             return "position_not_reduced", None, ""
         if self.adds:
+            if market != "open":
+                return "market_reduce_only", None, market.replace("_", " ")
             if state == RESTRICTED:
                 return "bucket_restricted", "liquidation.restricted", ""
             found = self._limits() or self._margin()

@@ -128,7 +128,10 @@ class _Planned:
         return bool((np.isin(p.instrument, markets) & (p.quantity != 0) & (p.bucket != self.bucket)).any())
 
     def _opened(self, k: int) -> bool:
-        rule = self.layers[k].when
+        rule, unless = self.layers[k].when, self.layers[k].unless
+        members = self.bound.members(self.bucket) if unless else []
+        if any(self.bound.market_state(int(self.bound.positions.instrument[i])) in unless for i in members):
+            return False
         if rule is None:
             return True
         return bool(rule.program.exact(exact_bucket_row(self.bound, self.bucket, BANKRUPT)))

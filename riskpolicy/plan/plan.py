@@ -188,6 +188,7 @@ class Step:
     fee_on_mark: bool = False
     fee_within_surplus: bool = False
     tiers: str = "one"
+    unless: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +209,7 @@ class Layer:
     group: str | None = None
     when: Rule | None = None
     by_profit: bool = False
+    unless: tuple[str, ...] = ()
 
     @property
     def all_or_nothing(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from riskpolicy.ruleset.written import Expression, Field, Id, Order, Positive, Rate, Stated, Written
 
+MarketState = Literal["open", "reduce_only", "delisting", "halted"]
 Price = Literal["bankruptcy_price", "mark_price", "previous_mark", "oracle_price", "entry_price"]
 
 
@@ -14,6 +15,7 @@ class _Step(Written):
     when: Expression | None = Field(
         default=None, description="a condition on the bucket at the mark; without it the step is always open"
     )
+    unless: tuple[MarketState, ...] = Field(default=(), description="not in markets of these states")
 
 
 class CancelOrders(_Step):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from riskpolicy.ruleset.liquidation import MarketState
 from riskpolicy.ruleset.written import Expression, Field, Id, Positive, Rate, Written
 
 DEFAULTER, DELEVERAGING, RESIDUAL = "defaulter", "deleveraging", "residual"
@@ -30,6 +31,7 @@ class Layer(Written):
         default=None,
         description="layers of one group, which stand together, pay at once, in proportion to what each could pay",
     )
+    unless: tuple[MarketState, ...] = Field(default=(), description="not in markets of these states")
     by: Literal["open_interest", "profit"] = Field(
         default="open_interest",
         description="of socialization: so much a contract, on both sides; or in proportion to unrealized profit",

@@ -244,3 +244,23 @@ def test_a_gate_that_can_not_be_compiled_asks_the_exact_check():
     gate = policy.gate(evaluation)
     assert gate("A", "BTCUSDT", "buy", "0.2").code == "allowed"
     assert gate("A", "BTCUSDT", "buy", "0.201").code == "margin_insufficient"
+
+
+@pytest.mark.parametrize(
+    ("state", "buys", "sells"),
+    [
+        ("open", "allowed", "allowed"),
+        ("reduce_only", "market_reduce_only", "allowed"),
+        ("delisting", "market_reduce_only", "allowed"),
+        ("halted", "market_halted", "market_halted"),
+    ],
+)
+def test_the_state_of_the_market_counts(state, buys, sells):
+    policy, _ = one()
+    tables = venue.cross([("A", "BTCUSDT", 1, 50000)], {"A": 9000}, {"BTCUSDT": 50000})
+    tables["markets"][0]["market_state"] = state
+    evaluation = policy.evaluate(tables)
+    gate = policy.gate(evaluation)
+    for side, wanted in (("buy", buys), ("sell", sells)):
+        assert policy.check(evaluation, "A", "BTCUSDT", side, "0.1").code == wanted
+        assert gate("A", "BTCUSDT", side, "0.1").code == wanted

@@ -314,3 +314,17 @@ def test_the_ledger_refuses_what_does_not_balance():
     assert ledger.entries == []
     ledger.book("r", "x", [("a", "USD", 5), ("b", "USD", -5)])
     assert (ledger.balance("a", "USD"), ledger.balance("b", "USD")) == (5, -5)
+
+
+def test_a_market_that_is_delisted_has_no_fund():
+    steps = [{**TAKE, "unless": ["delisting"]}, ADL]
+    layers = [{"id": "fund", "pays": "main", "unless": ["delisting"]}, {"id": "adl", "pays": "deleveraging"}]
+    rules = ruleset(steps, [*layers, {"id": "end", "pays": "residual"}])
+    tables = snapshot(89, 1000)
+    assert [d for d, _ in drawn(resolved(rules, tables))] == ["fund"]
+    tables["markets"][0]["market_state"] = "delisting"
+    result = resolved(rules, tables)
+    assert {d for d, _ in drawn(result)} == {"adl"}
+    assert [float(d.quantity) for d in result.deleveraged] == [-6, -4]
+    planned = {row["layer"]: row["amount"] for row in venue.evaluate(rules, tables).draws.rows()}
+    assert planned["fund"] == "0"

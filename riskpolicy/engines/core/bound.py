@@ -210,6 +210,11 @@ class Bound:
             )
         return self.exact_measures[instrument]
 
+    def market_state(self, instrument: int) -> str:
+        """Return the state of a market, open where the snapshot does not say."""
+        row = int(self.market_row[instrument])
+        return "open" if row < 0 else self.snapshot.choices("markets", "market_state").word(row)
+
     def exact_mark(self, instrument: int) -> Fraction:
         """Return the exact mark price of an instrument."""
         if instrument not in self.exact_marks:

@@ -18,6 +18,8 @@ VERDICTS: Mapping[str, str] = MappingProxyType(
         "account_unknown": "the snapshot has no balance of this account that could stand behind the order",
         "instrument_unknown": "the ruleset declares no such instrument",
         "market_unknown": "the snapshot has no mark price of the instrument",
+        "market_halted": "the market takes no orders",
+        "market_reduce_only": "the market takes only orders that reduce",
         "side_unknown": "the side is neither buy nor sell",
         "quantity_invalid": "the quantity is no number above zero",
         "quantity_lot": "the quantity is no whole number of lots",

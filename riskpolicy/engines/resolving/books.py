@@ -96,10 +96,12 @@ class Books:
             return LIQUIDATABLE
         return LIQUIDATABLE if self.plan.trigger.rule.program.exact(bucket.row()) else HEALTHY
 
-    def left(self, bucket: int) -> list[tuple[int, ExactPosition]]:
-        """Return what is still held, the largest notional first, then by instrument."""
+    def left(self, bucket: int, unless: tuple[str, ...] = ()) -> list[tuple[int, ExactPosition]]:
+        """Return what is still held, the largest notional first, then by instrument; not in markets of some states."""
         now = self.bucket(bucket)
         rows = [(i, p) for i, p in zip(now.members, now.positions, strict=True) if p.quantity != 0]
+        if unless:
+            rows = [(i, p) for i, p in rows if self.bound.market_state(p.number) not in unless]
         return sorted(rows, key=lambda row: (-row[1].notional * row[1].held.conversion, row[1].number, row[0]))
 
     def name(self, bucket: int) -> str:

@@ -28,6 +28,8 @@ class Losses(Books):
         deficit = math.ceil(-now.equity / quantum)
 
         def opened(layer: Layer) -> bool:
+            if self.excepted(bucket, layer):
+                return False
             if layer.when is None:
                 return True
             row = {n: now.row()[n] for n in layer.when.program.inputs if n != "state"}
@@ -38,6 +40,11 @@ class Losses(Books):
 
         for drawn in draw(self.plan.layers, deficit, self.payers, quantum, of_currency, opened):
             self.paid(bucket, drawn, currency, quantum)
+
+    def excepted(self, bucket: int, layer: Layer) -> bool:
+        """Return whether a market of the bucket is in a state in which the layer does not pay."""
+        members = self.bound.members(bucket) if layer.unless else []
+        return any(self.bound.market_state(int(self.bound.positions.instrument[i])) in layer.unless for i in members)
 
     def paid(self, bucket: int, drawn: Drawn, currency: str, quantum: Fraction) -> None:
         """Book what one layer pays."""

@@ -56,7 +56,7 @@ class Steps(Losses):
             self.note(bucket, step, f"{len(gone)} order{'s' if len(gone) > 1 else ''} cancelled")
 
     def _market_order(self, bucket: int, step: Step) -> None:
-        for i, p in self.left(bucket):
+        for i, p in self.left(bucket, step.unless):
             size = abs(p.quantity)
             if step.above is not None and p.notional > step.above:
                 size = min(size, self.lots(p.number, size * step.portion))
@@ -67,7 +67,7 @@ class Steps(Losses):
                 break
 
     def _immediate_or_cancel(self, bucket: int, step: Step) -> None:
-        for i, p in self.left(bucket):
+        for i, p in self.left(bucket, step.unless):
             limit = self.price(bucket, i, step.price)
             size = abs(p.quantity)
             if step.until == "healthy":
@@ -108,7 +108,7 @@ class Steps(Losses):
 
     def _lower_tier(self, bucket: int, step: Step) -> None:
         """Close down to the cap of a lower tier, each position all at once or not at all."""
-        for i, p in self.left(bucket):
+        for i, p in self.left(bucket, step.unless):
             size = self.above_tier(p, step)
             if size <= 0:
                 continue
@@ -136,7 +136,7 @@ class Steps(Losses):
 
     def _assign(self, bucket: int, step: Step) -> None:
         """Share what is left out to liquidity providers: equal parts, none beyond its capacity."""
-        for i, p in self.left(bucket):
+        for i, p in self.left(bucket, step.unless):
             price = self.price(bucket, i, step.price) or p.mark_price
             lot = self.plan.instruments.lot[p.number] or DEFAULT_LOT
             capacity = self.capacities(p.number)
@@ -167,7 +167,7 @@ class Steps(Losses):
         name = f"@{self.plan.funds[step.by].id}"
         if self.plan.funds[step.by].currency != int(self.bound.buckets.currency[bucket]):
             return
-        for i, p in self.left(bucket):
+        for i, p in self.left(bucket, step.unless):
             price = self.price(bucket, i, step.price) or p.mark_price
             size = self.capacity(bucket, p, price, step)
             if size <= 0:
@@ -234,7 +234,7 @@ class Steps(Losses):
         rules = self.plan.deleveraging
         if rules is None:
             return
-        for i, p in self.left(bucket):
+        for i, p in self.left(bucket, step.unless):
             price = self.price(bucket, i, rules.price) or p.mark_price
             left = abs(p.quantity)
             for other in self.queue(p):

@@ -89,10 +89,14 @@ cdef class Gate:
 
     def check(self, account, instrument, side, quantity, price=None):
         """Judge an order: `side` buy or sell, `quantity` contracts above zero, `price` None for the mark."""
-        cdef object found = self.accounts.get(account)
-        cdef object number = self.instruments.get(instrument)
+        cdef object found, number
         cdef Answer answer
         cdef int verdict = -1
+        try:
+            found = self.accounts.get(account)
+            number = self.instruments.get(instrument)
+        except TypeError:  # what can not be looked up is not known
+            found = number = None
         if found is not None and number is not None and (type(quantity) is float or type(quantity) is int):
             if price is None or type(price) is float or type(price) is int:
                 if (side == self.buy or side == self.sell) and 0 < quantity < 1e15 and (price is None or price < 1e15):
@@ -112,6 +116,9 @@ cdef class Gate:
         """Judge an order whose numbers are plain decimal text: up to 15 digits mean their floats."""
         cdef object size, at
         if len(quantity) > 15 or (price is not None and (type(price) is not str or len(price) > 15)):
+            return self.later(account, instrument, side, quantity, price)
+        # Python reads more as a number than a decimal is: digits of other scripts, underscores.
+        if not quantity.isascii() or "_" in quantity or (price is not None and (not price.isascii() or "_" in price)):
             return self.later(account, instrument, side, quantity, price)
         try:
             size = float(quantity)

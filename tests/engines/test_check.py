@@ -264,3 +264,19 @@ def test_the_state_of_the_market_counts(state, buys, sells):
     for side, wanted in (("buy", buys), ("sell", sells)):
         assert policy.check(evaluation, "A", "BTCUSDT", side, "0.1").code == wanted
         assert gate("A", "BTCUSDT", side, "0.1").code == wanted
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("A", "BTCUSDT", "buy", "0_1"), ("A", "BTCUSDT", "buy", "\uff11"), ("A", "BTCUSDT", "buy", "0.1", "5_0000"),
+        (None, "BTCUSDT", "buy", 1), (["A"], "BTCUSDT", "buy", 1), ("A", ["BTCUSDT"], "buy", 1),
+        ("A", "BTCUSDT", [], 1),
+        (1.5, "BTCUSDT", "buy", 1), ("A", "BTCUSDT", "buy", [1]), ("A", "BTCUSDT", "buy", 1, "many"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused_by_gate_and_check_alike(arguments):
+    policy, evaluation = one()
+    verdict = policy.check(evaluation, *arguments)
+    assert not verdict.allowed
+    assert policy.gate(evaluation)(*arguments).code == verdict.code

@@ -45,9 +45,11 @@ def amount(value: Amount | None) -> Fraction | None:
     return number if number > 0 else None
 
 
-def account_code(bound: Bound, account: str | int) -> int | None:
-    """Return the code of an account, None for one that is not in the snapshot."""
+def account_code(bound: Bound, account: object) -> int | None:
+    """Return the code of an account, None for what is not in the snapshot."""
     labels = bound.snapshot.ids("positions", "account").labels
+    if not isinstance(account, str | int):
+        return None
     wanted: str | int = account
     if len(labels) and isinstance(labels[0], str):
         wanted = str(account)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks W1 W2 W4 W7`: riskpolicy against its peers, in one run, equal answers checked first."""
+"""`python -m benchmarks W1 W2 W4 W6 W7`: riskpolicy against its peers, in one run, equal answers checked first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import expression, fused, mark_to_adl, order_gate, venue
+from benchmarks import expression, fused, mark_to_adl, order_gate, resolution, venue
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.snapshot.snapshot import Snapshot
 
@@ -154,6 +154,24 @@ def measure_gate(seconds: float) -> list[dict[str, Any]]:
     return rows
 
 
+def measure_resolution(n: int) -> list[dict[str, Any]]:
+    """Time a resolution beside the evaluation that it starts from."""
+    progress(f"W6, n = {n:,}")
+    took = resolution.measure(n)
+    names = {"resolve": "riskpolicy, 1,000 bankrupt accounts", "W1": "riskpolicy, evaluate and rank all"}
+    return [
+        {
+            "work": "W6",
+            "n": n,
+            "contender": name,
+            "threads": 1,
+            "seconds": took[key],
+            "ratio": took[key] / took["resolve"],
+        }
+        for key, name in names.items()
+    ]
+
+
 def installed(name: str) -> bool:
     try:
         version(name)
@@ -230,7 +248,7 @@ def as_chart(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("work", nargs="+", choices=["W1", "W2", "W4", "W7"])
+    parser.add_argument("work", nargs="+", choices=["W1", "W2", "W4", "W6", "W7"])
     parser.add_argument("--n", type=int, action="append", help="positions or rows; may be repeated")
     parser.add_argument("--seconds", type=float, default=2.0, help="for the repetitions of each contender")
     parser.add_argument("--format", choices=["text", "json"], default="text")
@@ -244,11 +262,14 @@ def main() -> None:
         if work == "W4":
             rows += measure_gate(chosen.seconds)
             continue
+        if work == "W6":
+            rows += [row for n in chosen.n or [1_000_000] for row in measure_resolution(n)]
+            continue
         for n in chosen.n or ([10_000, 1_000_000] if work == "W7" else [1_000_000]):
             rows += measure(work, n, chosen.seconds, library)
     if chosen.chart:
         with open(chosen.chart, "w", encoding="utf-8") as file:
-            file.write(as_chart([row for row in rows if row["work"] != "W4"]))
+            file.write(as_chart([row for row in rows if row["work"] not in ("W4", "W6")]))
     if chosen.format == "json":
         print(json.dumps({"rows": rows, **machine()}, indent=2))
     else:

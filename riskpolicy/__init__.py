@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from riskpolicy.engines.core.reasons import Reason
     from riskpolicy.engines.core.verdict import Verdict
     from riskpolicy.engines.evaluate import Evaluation
+    from riskpolicy.engines.execution import BookLevels, GivenFills, linear_book, power_depth, sqrt_impact
     from riskpolicy.engines.heal import Healing
     from riskpolicy.errors import Finding, PluginError, QueryError, RiskPolicyError, RulesetError, SnapshotError
     from riskpolicy.hooks import hookimpl
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BookLevels",
     "Evaluation",
     "ExpressionFunction",
     "Finding",
+    "GivenFills",
     "Healing",
     "PluginError",
     "Policy",
@@ -40,12 +43,20 @@ __all__ = [
     "exact",
     "from_ccxt",
     "hookimpl",
+    "linear_book",
     "load",
     "loads",
+    "power_depth",
+    "sqrt_impact",
 ]
 
 _HOMES = {
     "Verdict": "engines.core.verdict",
+    "BookLevels": "engines.execution",
+    "GivenFills": "engines.execution",
+    "linear_book": "engines.execution",
+    "power_depth": "engines.execution",
+    "sqrt_impact": "engines.execution",
     "Healing": "engines.heal",
     "exact": "numbers",
     "from_ccxt": "adapters.ccxt",

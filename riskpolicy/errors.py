@@ -37,6 +37,11 @@ CODES: Mapping[str, str] = MappingProxyType(
         "tier_rate_order": "maintenance rates must not fall from tier to tier",
         "tier_deduction": "a given deduction is not the one that makes the curve continuous",
         "waterfall_without_end": "the waterfall must end in one layer that pays `residual`",
+        "fund_form": "a fund's keys do not fit what it holds",
+        "regime_protects": "a layer touches what the regime protects",
+        "funding_form": "a funding formula lacks what it needs",
+        "fee_tiers": "fee tiers rise with volume, from 0",
+        "fee_split": "a split gives away more than there is",
         "waterfall_group": "layers of a group must stand together, and be funds",
         "validity_order": "valid_until must be later than valid_from",
         # expressions

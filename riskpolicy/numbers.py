@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
@@ -100,3 +100,14 @@ def parse_instant(text: str) -> datetime:
 def utc(moment: datetime) -> datetime:
     """Return a moment in UTC; one without an offset is UTC already."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def seconds_of(moment: datetime) -> Decimal:
+    """Return an instant as seconds since 1970 in UTC, exact to the microsecond."""
+    past = utc(moment) - datetime(1970, 1, 1, tzinfo=UTC)
+    return Decimal(past.days * 86400 + past.seconds) + Decimal(past.microseconds).scaleb(-6)
+
+
+def moment_of(seconds: Fraction) -> datetime:
+    """Return the instant of seconds since 1970, to the microsecond."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(seconds * 10**6))

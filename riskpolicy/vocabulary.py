@@ -16,6 +16,7 @@ class Kind(Enum):
     ID = "id"
     NUMBER = "number"
     CHOICE = "choice"
+    INSTANT = "instant"
 
 
 class Sign(Enum):
@@ -62,6 +63,23 @@ def _number(name: str, unit: str, meaning: str, sign: Sign = Sign.ANY, *, requir
     return Column(name, Kind.NUMBER, unit, meaning, required=required, sign=sign)
 
 
+def _instant(name: str, meaning: str) -> Column:
+    return Column(name, Kind.INSTANT, "time", meaning)
+
+
+def _flag(name: str, meaning: str) -> Column:
+    return Column(name, Kind.CHOICE, "", meaning, choices=("false", "true"), default="false")
+
+
+#: What a bucket carries from one resolution to the next: of an isolated one in `positions`, else in `accounts`.
+_STANDING = (
+    _flag("in_liquidation", "true from the trigger until the ruleset releases it"),
+    _instant("cooldown_until", "no further order of a staged step before this"),
+    _instant("liquidation_started", "when it came into liquidation"),
+    _number("margin_freed", "money", "by ramped steps since then", Sign.NONNEGATIVE),
+)
+
+
 POSITIONS = Table(
     "positions",
     ("account", "instrument", "position_side"),
@@ -81,6 +99,8 @@ POSITIONS = Table(
         _number("isolated_margin", "money", "the isolated position's own margin, part of no balance"),
         _number("leverage", "ratio", "as selected; absent means the tier's maximum", Sign.POSITIVE),
         _number("accrued_funding", "money", "funding not yet settled; above zero is due to the holder, part of equity"),
+        _instant("opened_at", "when it was opened"),
+        *_STANDING,
     ),
 )  # fmt: skip
 
@@ -91,6 +111,11 @@ ACCOUNTS = Table(
         _id("account", "who owns the balance"),
         _id("currency", "a currency of the ruleset"),
         _number("balance", "money", "cross balance without unrealized profit; below zero is borrowed", required=True),
+        _id("owner", "whose account it is, where one owner has several", required=False),
+        _id("role", "what it does at the venue, such as trader or market_maker", required=False),
+        _id("fee_tier", "the id of its fee tier", required=False),
+        _number("volume", "money", "traded in the ruleset's fee window, where no fee tier is given", Sign.NONNEGATIVE),
+        *_STANDING,
     ),
 )  # fmt: skip
 
@@ -108,17 +133,22 @@ MARKETS = Table(
         _number("previous_mark", "price", "mark price before the last update", Sign.POSITIVE),
         _number("open_interest", "contracts", "contracts open, one side counted", Sign.NONNEGATIVE),
         _number("daily_volume", "contracts", "contracts traded in 24 hours", Sign.NONNEGATIVE),
-        _number("realized_volatility", "ratio", "per square root of a year", Sign.NONNEGATIVE),
+        _number("realized_volatility", "ratio", "standard deviation of a day's return", Sign.NONNEGATIVE),
         Column(
             "market_state", Kind.CHOICE, "", "open; reduce_only and delisting take no order that adds, halted none",
             choices=MARKET_STATES, default="open",
         ),
         _number("impact_slope", "price", "what a contract moves it, execution `linear`", Sign.NONNEGATIVE),
-        _number("depth_quantity", "contracts", "moves it by depth_move, execution `power`", Sign.POSITIVE),
+        _number("depth_quantity", "contracts", "within depth_move of the mark, execution `power`", Sign.POSITIVE),
         _number("depth_move", "ratio", "of the mark", Sign.NONNEGATIVE),
-        _number("depth_exponent", "ratio", "a half or a whole number", Sign.POSITIVE),
-        _number("impact_factor", "ratio", "of the mark, at a day's volume, execution `sqrt`", Sign.NONNEGATIVE),
+        _number("depth_exponent", "ratio", "depth grows with the move to this power", Sign.POSITIVE),
+        _number("impact_factor", "ratio", "of a day's volatility, at a day's volume, execution `sqrt`",
+                Sign.NONNEGATIVE),
         _number("funding_rate", "ratio", "of the current funding period; above zero longs pay"),
+        _number("premium", "ratio", "average premium of the funding period"),
+        _flag("adl_active", "true while deleveraging is on, for a trigger with hysteresis"),
+        _number("symbol_pnl", "money", "of the insurance fund in this market"),
+        _number("symbol_pnl_peak_8h", "money", "the highest of it in 8 hours"),
     ),
 )  # fmt: skip
 
@@ -187,12 +217,70 @@ FUNDS = Table(
         _id("fund", "a fund of the ruleset"),
         _id("currency", "the fund's currency"),
         _number("balance", "money", "what the fund can pay", Sign.NONNEGATIVE, required=True),
+        _id("account", "the account that holds its inventory", required=False),
+        _number("peak_8h", "money", "the highest balance in 8 hours", Sign.NONNEGATIVE),
+        _number("average_8h", "money", "the average balance in 8 hours", Sign.NONNEGATIVE),
+        _number("opening", "money", "the balance that shares and caps count from", Sign.NONNEGATIVE),
+        _flag("gated", "true while stakes can not be withdrawn"),
+    ),
+)
+
+MEMBERS = Table(
+    "members",
+    ("member", "fund"),
+    (
+        _id("member", "a clearing member"),
+        _id("fund", "a default fund of the ruleset"),
+        _number("contribution", "money", "prefunded", Sign.NONNEGATIVE, required=True),
+        _number("assessed", "money", "called beyond the contribution so far", Sign.NONNEGATIVE),
+        _flag("defaulted", "true for a member in default, which pays nothing more"),
+    ),
+)
+
+STAKES = Table(
+    "stakes",
+    ("fund", "account"),
+    (
+        _id("fund", "a fund of the ruleset that takes stakes"),
+        _id("account", "who has staked"),
+        _number("shares", "ratio", "of the fund", Sign.NONNEGATIVE, required=True),
+        _number("requested_shares", "ratio", "asked back", Sign.NONNEGATIVE),
+        _number("requested_value", "money", "what these were worth when they were asked back", Sign.NONNEGATIVE),
+        _instant("requested_at", "when they were asked back"),
+    ),
+)
+
+DRAWN = Table(
+    "drawn",
+    (),
+    (
+        _id("rule", "the layer that paid"),
+        _id("account", "for whose loss"),
+        _id("instrument", "in which market, where the cap is a market's", required=False),
+        _number("amount", "money", "what it paid", Sign.NONNEGATIVE, required=True),
+        Column("at", Kind.INSTANT, "time", "when", required=True),
     ),
 )
 
 #: The tables of a snapshot, by name. A snapshot may also say `as_of` and `complete`.
 TABLES: Mapping[str, Table] = MappingProxyType(
-    {table.name: table for table in (POSITIONS, ACCOUNTS, COLLATERAL, ASSETS, ORDERS, MARKETS, DEPTH, PROVIDERS, FUNDS)}
+    {
+        table.name: table
+        for table in (
+            POSITIONS,
+            ACCOUNTS,
+            COLLATERAL,
+            ASSETS,
+            ORDERS,
+            MARKETS,
+            DEPTH,
+            PROVIDERS,
+            FUNDS,
+            MEMBERS,
+            STAKES,
+            DRAWN,
+        )
+    }
 )
 
 
@@ -261,6 +349,9 @@ _BUCKET = (
     Name("maintenance_margin", "money", Stage.SUMMED, "sum over the bucket's positions"),
     Name("margin_ratio", "ratio", Stage.SUMMED, "maintenance_margin / equity; infinite where equity <= 0, margin due"),
     Name("state", "word", Stage.DECIDED, "healthy, restricted, liquidatable or bankrupt", STATES),
+    Name("fund_balance", "money", Stage.DECIDED, "of the fund behind the bucket's largest position"),
+    Name("fund_peak_8h", "money", Stage.DECIDED, "that fund's highest balance in 8 hours"),
+    Name("fund_average_8h", "money", Stage.DECIDED, "that fund's average balance in 8 hours"),
 )  # fmt: skip
 
 _POSITION = (
@@ -284,11 +375,22 @@ _POSITION = (
     ),
 )
 
+_FUND = (
+    Name("balance", "money", Stage.INPUT, "what the fund has"),
+    Name("peak_8h", "money", Stage.INPUT, "its highest balance in 8 hours"),
+    Name("average_8h", "money", Stage.INPUT, "its average balance in 8 hours"),
+    Name("open_interest", "money", Stage.INPUT, "value at the mark of what is open in its instruments, one side"),
+    Name("daily_volume", "money", Stage.INPUT, "value at the mark of a day's trades in its instruments"),
+    Name("realized_volatility", "ratio", Stage.INPUT, "of a day, its instruments weighted by their open interest"),
+    Name("deficit", "money", Stage.INPUT, "what bankrupt buckets of its currency lack at the mark"),
+)
+
 #: The names an expression may use, by its table.
 NAMES: Mapping[str, Mapping[str, Name]] = MappingProxyType(
     {
         "position": MappingProxyType({n.name: n for n in _POSITION}),
         "bucket": MappingProxyType({n.name: n for n in _BUCKET}),
+        "fund": MappingProxyType({n.name: n for n in _FUND}),
     }
 )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -13,25 +15,35 @@ from riskpolicy.compiler.tiers import compile_tiers
 from riskpolicy.compiler.trigger import AMOUNTS, NotASumError, compile_trigger
 from riskpolicy.errors import RulesetError, one_of, suggestion
 from riskpolicy.expressions.tree import Tree
-from riskpolicy.expressions.units import MONEY, UnitCheck
+from riskpolicy.expressions.units import MONEY, PRICE, UnitCheck
 from riskpolicy.plan.plan import (
     Collateral,
     Deleveraging,
+    FeePart,
+    Fees,
+    FeeTier,
     Fund,
+    FundingRules,
     Instruments,
     Layer,
     OrderKey,
     Plan,
+    Ramp,
+    Regime,
     Requirements,
+    Rider,
     Rule,
+    Staking,
     Step,
     Trigger,
     Weights,
 )
 from riskpolicy.ruleset.document import Steps
+from riskpolicy.ruleset.liquidation import PRICES
+from riskpolicy.ruleset.liquidation import Ramp as WrittenRamp
 from riskpolicy.ruleset.loader import LoadedRuleset
 from riskpolicy.ruleset.ruleset import Ruleset
-from riskpolicy.ruleset.waterfall import DEFAULTER, DELEVERAGING, RESIDUAL, SOCIALIZATION
+from riskpolicy.ruleset.waterfall import INSTRUMENT_FUND, WORDS
 from riskpolicy.ruleset.written import NOT_STATED, Order, Stated
 from riskpolicy.vocabulary import ExpressionFunction, Stage
 
@@ -68,6 +80,8 @@ class _Compiler:
         initial = self.initial()
         trigger = self.trigger()
         restricted = self.restricted()
+        release = self.condition(ruleset.liquidation.release, "liquidation.release", ("liquidation", "release"))
+        funds = self.funds()
         bucket = list(columns_of("bucket", Stage.SUMMED))
         order = self.order(ruleset.liquidation.accounts, DEFAULT_LIQUIDATION_ORDER, bucket, ("liquidation", "accounts"))
         steps = self.steps()
@@ -90,10 +104,14 @@ class _Compiler:
             restricted=restricted,
             order=order,
             steps=steps,
-            funds=tuple(Fund(f.id, currencies.index(f.currency)) for f in ruleset.funds),
+            funds=funds,
             layers=self.layers(),
             deleveraging=deleveraging,
             not_stated=tuple(self.silent),
+            release=release,
+            fees=self.fees(),
+            funding=self.funding(),
+            regime=self.regime(),
         )
 
     def instruments(self, currencies: tuple[str, ...]) -> Instruments:
@@ -103,6 +121,7 @@ class _Compiler:
         for symbol, group in groups:
             number.update((alias, number[symbol]) for alias in group.aliases.get(symbol, ()))
         netting: dict[str, int] = {}
+        funds = [f.id for f in self.ruleset.funds]
         sizes = tuple(Fraction(group.contract_size) for _, group in groups)
         return Instruments(
             symbols=tuple(symbol for symbol, _ in groups),
@@ -115,6 +134,7 @@ class _Compiler:
             netting=np.array(
                 [netting.setdefault(group.netting or f" {symbol}", len(netting)) for symbol, group in groups], np.int32
             ),
+            fund=tuple(funds.index(group.fund) if group.fund else -1 for _, group in groups),
             lot=tuple(None if group.lot is None else Fraction(group.lot) for _, group in groups),
             tick=tuple(None if group.tick is None else Fraction(group.tick) for _, group in groups),
         )
@@ -158,26 +178,121 @@ class _Compiler:
             return None
 
     def restricted(self) -> Rule | None:
-        text = self.ruleset.liquidation.restricted
+        path = ("liquidation", "restricted")
+        return self.condition(self.ruleset.liquidation.restricted, "liquidation.restricted", path)
+
+    def condition(
+        self, text: str | None, rule_id: str, path: Steps, table: str = "bucket", stage: Stage = Stage.SUMMED
+    ) -> Rule | None:
+        """Return a condition on a table, None where there is none."""
         if text is None:
             return None
-        path = ("liquidation", "restricted")
-        program = self.expressions.program(text, scope_of("bucket", Stage.SUMMED), path, condition=True)
-        return None if program is None else Rule("liquidation.restricted", program)
+        program = self.expressions.program(text, scope_of(table, stage), path, condition=True)
+        return None if program is None else Rule(rule_id, program)
+
+    def funds(self) -> tuple[Fund, ...]:
+        ids, currencies = [f.id for f in self.ruleset.funds], tuple(self.ruleset.currencies)
+        made = []
+        for i, fund in enumerate(self.ruleset.funds):
+            path: Steps = ("funds", i)
+            target = None
+            if fund.target is not None:
+                scope = scope_of("fund", Stage.INPUT)
+                program = self.expressions.program(fund.target, scope, (*path, "target"), unit=MONEY)
+                target = None if program is None else Rule(f"funds.{fund.id}.target", program)
+            staking = None
+            if (s := fund.staking) is not None:
+                gate = self.condition(
+                    s.gate, f"funds.{fund.id}.staking.gate", (*path, "staking", "gate"), "fund", Stage.INPUT
+                )
+                cap = None if s.revenue_cap is None else Fraction(s.revenue_cap)
+                staking = Staking(Fraction(s.cooldown_seconds), cap, gate)
+            made.append(
+                Fund(
+                    fund.id,
+                    currencies.index(fund.currency),
+                    fund.holds,
+                    -1 if fund.of is None else ids.index(fund.of),
+                    Fraction(fund.multiple or 0),
+                    target,
+                    None if fund.refill is None else Fraction(fund.refill.below),
+                    Fraction(1) if fund.refill is None else Fraction(fund.refill.share),
+                    tuple(
+                        Rider(f"funds.{fund.id}.riders.{r.id}", Fraction(r.rate), r.base, r.refundable)
+                        for r in fund.riders
+                    ),
+                    staking,
+                )
+            )
+        return tuple(made)
+
+    def fees(self) -> Fees | None:
+        written = self.ruleset.fees
+        if written is None:
+            return None
+        ids = [f.id for f in self.ruleset.funds]
+
+        def fund(name: str) -> int:
+            return ids.index(name) if name in ids else -1
+
+        return Fees(
+            tuple(FeeTier(t.id, Fraction(t.volume), Fraction(t.maker), Fraction(t.taker)) for t in written.tiers),
+            tuple(
+                FeePart(
+                    f"fees.split.{p.id}", f"@{p.to}", fund(p.to), Fraction(p.share), p.of == "rest", p.on,
+                    None if p.cap is None else Fraction(p.cap),
+                )
+                for p in written.split
+            ),
+            f"@{written.residue}",
+            fund(written.residue),
+            written.plugin,
+        )  # fmt: skip
+
+    def funding(self) -> FundingRules | None:
+        written = self.ruleset.funding
+        if written is None:
+            return None
+        edge = {"clamp": written.clamp, "dead_band": written.dead_band, "plain": Decimal(0)}[written.formula]
+        if edge is None:
+            message = f"the formula `{written.formula}` needs `{written.formula}`"
+            self.expressions.fault("funding_form", message, "add it", ("funding", "formula"))
+            return None
+        return FundingRules(
+            interest=Fraction(written.interest),
+            clamp=Fraction(edge),
+            hours=Fraction(written.interval_hours),
+            cap=None if written.cap is None else Fraction(written.cap),
+            formula=written.formula,
+            rate_hours=Fraction(written.rate_hours),
+            cap_of_margin=None if written.cap_of_margin is None else Fraction(written.cap_of_margin),
+            basis=written.basis,
+            warn_above=Fraction(written.warn_above),
+        )
+
+    def regime(self) -> Regime | None:
+        written = self.ruleset.regime
+        return None if written is None else Regime(tuple(written.protects), written.insolvency, written.recourse)
+
+    def price(self, text: str | None, rule_id: str, path: Steps) -> str | Rule | None:
+        """Return a named price as its word, any other as an expression over the position."""
+        if text is None or text in PRICES:
+            return text
+        program = self.expressions.program(text, scope_of("position", Stage.SUMMED), path, unit=PRICE)
+        return None if program is None else Rule(rule_id, program)
 
     def steps(self) -> tuple[Step, ...]:
         made = []
         for i, step in enumerate(self.ruleset.liquidation.steps):
-            path = ("liquidation", "steps", i, "when")
-            scope = scope_of("bucket", Stage.DECIDED)
-            when = None if step.when is None else self.expressions.program(step.when, scope, path, condition=True)
+            path: Steps = ("liquidation", "steps", i)
             step_id = f"liquidation.steps.{step.id}"
-            rule = None if when is None else Rule(f"{step_id}.when", when)
-            made.append(self.step(step_id, step, rule))
+            when = self.condition(step.when, f"{step_id}.when", (*path, "when"), stage=Stage.DECIDED)
+            made.append(self.step(step_id, step, when, path))
         return tuple(made)
 
-    def step(self, step_id: str, step: Any, when: Rule | None) -> Step:
+    def step(self, step_id: str, step: Any, when: Rule | None, path: Steps) -> Step:
         """Return one step; what its kind does not have keeps its default."""
+        word = "reserve" if step.do == "auction" else "price"
         funds = [f.id for f in self.ruleset.funds]
         staged = getattr(step, "staged", None)
         most = getattr(step, "max_net_notional", None)
@@ -186,7 +301,7 @@ class _Compiler:
             do=step.do,
             when=when,
             until=getattr(step, "until", "closed"),
-            price=getattr(step, "price", None),
+            price=self.price(getattr(step, word, None), f"{step_id}.{word}", (*path, word)),
             fee=Fraction(getattr(step, "fee", 0)),
             fee_to=funds.index(step.fee_to) if getattr(step, "fee_to", None) else -1,
             by=funds.index(step.by) if getattr(step, "by", None) else -1,
@@ -198,35 +313,59 @@ class _Compiler:
             tiers=getattr(step, "tiers", "one"),
             unless=step.unless,
             portion=Fraction(1) if staged is None else Fraction(staged.portion),
+            cooldown=None if staged is None else Fraction(staged.cooldown_seconds),
+            part=_fraction(getattr(step, "portion", None)),
+            ramp=_ramp(getattr(step, "ramp", None)),
+            timeout=_fraction(getattr(step, "timeout_seconds", None)),
+            max_loss=_fraction(getattr(step, "max_loss", None)),
+            solvency=getattr(step, "solvency", "none"),
+            order=self.step_order(getattr(step, "order", None), path),
         )
+
+    def step_order(self, order: Order | None, path: Steps) -> OrderKey | None:
+        if order is None:
+            return None
+        columns = columns_of("position", Stage.MARGINED)
+        if order.column not in columns:
+            hint = suggestion(order.column, columns) or f"columns: {one_of(columns, 40)}"
+            self.expressions.fault("order_key", f"no column `{order.column}` to order by", hint, (*path, "order"))
+        return OrderKey(order.column, order.descending)
 
     def layers(self) -> tuple[Layer, ...]:
         funds = [f.id for f in self.ruleset.funds]
-        words = (DEFAULTER, DELEVERAGING, SOCIALIZATION, RESIDUAL)
-        return tuple(
-            Layer(
-                id=f"waterfall.{layer.id}",
+        made = []
+        for i, layer in enumerate(self.ruleset.waterfall):
+            rule_id = f"waterfall.{layer.id}"
+            shared = Layer(
+                id=rule_id,
                 name=layer.id,
-                pays=layer.pays if layer.pays in words else "fund",
-                fund=-1 if layer.pays in words else funds.index(layer.pays),
+                pays=layer.pays if layer.pays in WORDS else "fund",
+                fund=-1 if layer.pays in WORDS else funds.index(layer.pays),
                 draw=layer.draw,
-                cap=None if layer.cap is None else Fraction(layer.cap),
-                cap_share=None if layer.cap_share is None else Fraction(layer.cap_share),
-                per_account=None if layer.per_account is None else Fraction(layer.per_account),
+                cap=_fraction(layer.cap),
+                cap_share=_fraction(layer.cap_share),
+                per_account=_fraction(layer.per_account),
                 group=layer.group,
-                when=self.layer_condition(i, layer),
-                by_profit=layer.by == "profit",
+                when=self.condition(layer.when, f"{rule_id}.when", ("waterfall", i, "when"), stage=Stage.DECIDED),
+                by=layer.by,
                 unless=layer.unless,
+                per_market=_fraction(layer.per_market),
+                window=_fraction(layer.window_seconds),
+                group_cap=_fraction(layer.group_cap),
             )
-            for i, layer in enumerate(self.ruleset.waterfall)
-        )
-
-    def layer_condition(self, i: int, layer: Any) -> Rule | None:
-        if layer.when is None:
-            return None
-        scope, path = scope_of("bucket", Stage.DECIDED), ("waterfall", i, "when")
-        program = self.expressions.program(layer.when, scope, path, condition=True)
-        return None if program is None else Rule(f"waterfall.{layer.id}.when", program)
+            if layer.pays != INSTRUMENT_FUND:
+                made.append(shared)
+                continue
+            # The funds of a bucket's instruments pay at once, each for its own.
+            own = [f for f in funds if any(group.fund == f for group in self.ruleset.instruments)]
+            made += [
+                replace(
+                    shared, name=layer.id if len(own) == 1 else f"{layer.id}.{f}", pays="fund", fund=funds.index(f),
+                    group=f" {layer.id}", of_instrument=True,
+                )
+                for f in own
+            ]  # fmt: skip
+        return tuple(made)
 
     def deleveraging(self) -> Deleveraging | None:
         written = self.ruleset.deleveraging
@@ -251,7 +390,8 @@ class _Compiler:
             return None
         count, by_quantity = (lights.count, lights.by == "quantity") if lights else DEFAULT_LIGHTS
         take = written.take
-        return Deleveraging(Rule("deleveraging.score", score), ties, count, by_quantity, take.price, Fraction(take.fee))
+        price = self.price(take.price, "deleveraging.take.price", ("deleveraging", "take", "price"))
+        return Deleveraging(Rule("deleveraging.score", score), ties, count, by_quantity, price, Fraction(take.fee))
 
     def order(
         self,
@@ -278,3 +418,13 @@ class _Compiler:
     def note(self, stated: Stated[Any], rule_id: str) -> None:
         if not stated.stated:
             self.silent.append(rule_id)
+
+
+def _fraction(value: Decimal | None) -> Fraction | None:
+    return None if value is None else Fraction(value)
+
+
+def _ramp(ramp: WrittenRamp | None) -> Ramp | None:
+    if ramp is None:
+        return None
+    return Ramp(Fraction(ramp.initial), Fraction(ramp.duration_seconds), _fraction(ramp.whole_below))

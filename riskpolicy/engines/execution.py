@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from riskpolicy.errors import Finding, SnapshotError
-from riskpolicy.numbers import sqrt
+from riskpolicy.errors import Finding, QueryError, SnapshotError
+from riskpolicy.numbers import NumberError, exact, parse_decimal, sqrt
 
-#: Parts into which an impact that is no straight line is cut, each filled at its average price.
-_PARTS = 16
+#: A number as a model is given it; a float means its shortest decimal.
+Amount: TypeAlias = int | float | Decimal | str | Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +99,14 @@ class BookLevels:
 
 @dataclass
 class Impact:
-    """Fills along a price that moves with what is taken: mark x (1 +- coefficient x (quantity / depth) ** exponent).
+    """Fills along a price that moves with what is taken: by coefficient x contracts ** exponent, away from the mark.
 
-    linear: exponent 1 with `slope` in price per contract; power: any exponent that is a half or whole; sqrt: a half.
-    An order fills at the average of the price along its way. What is taken stays taken.
+    `slope` is the coefficient by instrument: of the mark, or in price where `absolute`. `exponent` is by instrument
+    too; one number stands for all. An order fills at the average of the price along its way, a sale no further than
+    to a price of zero. What is taken stays taken.
     """
 
-    exponent: Fraction
+    exponent: Fraction | Mapping[str, Fraction]
     slope: Mapping[str, Fraction]
     absolute: bool = False
     taken: dict[str, Fraction] = field(default_factory=dict)
@@ -112,22 +114,27 @@ class Impact:
     def quote(
         self, instrument: str, quantity: Fraction, mark: Fraction, limit: Fraction | None = None
     ) -> Sequence[Fill]:
-        """Return one fill of a straight line, several of a curve."""
-        slope = self.slope.get(instrument, Fraction(0)) * (1 if self.absolute else mark)
-        sign, done = (1 if quantity > 0 else -1), abs(self.taken.get(instrument, Fraction(0)))
-        if self.taken.get(instrument, Fraction(0)) * sign < 0:
-            done = Fraction(0)
-        size = abs(quantity)
+        """Return one fill at the average price."""
+        try:
+            slope = self.slope[instrument] * (1 if self.absolute else mark)
+            exponent = self.exponent if isinstance(self.exponent, Fraction) else self.exponent[instrument]
+        except KeyError:
+            message = f"the execution model has no numbers of {instrument}"
+            raise SnapshotError(Finding("missing_value", message, "add them to `markets`, or to the model")) from None
+        before, buys = self.taken.get(instrument, Fraction(0)), quantity > 0
+        done = abs(before) if before * quantity > 0 else Fraction(0)
+        size, room = abs(quantity), None if buys else mark
         if limit is not None:
-            size = min(size, self._within(abs(limit - mark) if (limit - mark) * sign > 0 else Fraction(0), slope, done))
-        parts = 1 if self.exponent == 1 else _PARTS
-        fills = []
-        for k in range(parts):
-            start, end = done + size * k / parts, done + size * (k + 1) / parts
-            price = mark + sign * (self._at(start, slope) + self._at(end, slope)) / 2
-            if end > start and price > 0:
-                fills.append(Fill(sign * (end - start), price))
-        return fills
+            within = limit - mark if buys else mark - limit
+            room = max(Fraction(0), within if room is None else min(room, within))
+        if room is not None and slope > 0:
+            size = min(size, max(Fraction(0), power(room / slope, 1 / exponent) - done))
+        elif limit is not None and (limit < mark if buys else limit > mark):
+            return []
+        if size <= 0:
+            return []
+        price = mark + (1 if buys else -1) * slope * _average(done, done + size, exponent)
+        return [Fill(size if buys else -size, price)] if price > 0 else []
 
     def take(self, instrument: str, fills: Sequence[Fill]) -> None:
         """Move the price for whoever comes next."""
@@ -135,22 +142,87 @@ class Impact:
             before = self.taken.get(instrument, Fraction(0))
             self.taken[instrument] = before + fill.quantity if before * fill.quantity >= 0 else fill.quantity
 
-    def _at(self, size: Fraction, slope: Fraction) -> Fraction:
-        """Return how far the price has moved after `size` contracts."""
-        if self.exponent == 1:
-            return slope * size
-        whole, half = divmod(self.exponent * 2, 2)
-        return slope * size ** int(whole) * (sqrt(size) if half else 1)
 
-    def _within(self, room: Fraction, slope: Fraction, done: Fraction) -> Fraction:
-        """Return how many contracts fit before the price has moved by `room`."""
-        if slope == 0:
-            return Fraction(10) ** 40
-        if self.exponent == 1:
-            return max(Fraction(0), room / slope - done)
-        share = room / slope
-        top = share * share if self.exponent == Fraction(1, 2) else Fraction(float(share) ** (1 / float(self.exponent)))
-        return max(Fraction(0), top - done)
+def _average(start: Fraction, end: Fraction, exponent: Fraction) -> Fraction:
+    """Return the average of x ** exponent between two sizes."""
+    if exponent == 1:
+        return (start + end) / 2
+    more = exponent + 1
+    return (power(end, more) - power(start, more)) / (more * (end - start))
+
+
+def power(base: Fraction, exponent: Fraction) -> Fraction:
+    """Return base ** exponent for a base of zero or more: exact where the exponent is whole, a half of a perfect
+    square too, else to 50 significant digits, the same on every machine.
+    """
+    if base == 0:
+        return Fraction(0)
+    whole, rest = divmod(exponent, 1)
+    if rest == 0:
+        return base ** int(whole)
+    if rest == Fraction(1, 2) and (root := sqrt(base)) ** 2 == base:
+        return base ** int(whole) * root
+    with localcontext() as context:
+        context.prec = 60
+        x = Decimal(base.numerator) / Decimal(base.denominator)
+        e = Decimal(exponent.numerator) / Decimal(exponent.denominator)
+        found = x**e
+        context.prec = 50
+        return Fraction(+found)
+
+
+def linear_book(slope: Amount | Mapping[str, Amount]) -> Impact:
+    """Return a book whose price moves by `slope` a contract, so that an order fills at mark -+ slope x size / 2.
+
+    One slope for all instruments, or by instrument; in price per contract, zero or more.
+    """
+    return Impact(Fraction(1), _by_instrument(slope), absolute=True)
+
+
+def power_depth(quantity: Amount, move: Amount, exponent: Amount) -> Impact:
+    """Return a book with depth `quantity` x (d / move) ** exponent contracts within a move of d, a part of the mark.
+
+    Taking Q contracts moves the price by move x (Q / quantity) ** (1 / exponent); the average slippage is
+    exponent / (1 + exponent) of that.
+    """
+    power_of = 1 / exact_amount(exponent)
+    return Impact(power_of, _Same(exact_amount(move) / power(exact_amount(quantity), power_of)))
+
+
+def sqrt_impact(factor: Amount, volatility: Amount, volume: Amount) -> Impact:
+    """Return a market moved by factor x volatility x sqrt(Q / volume), a part of the mark, after Q contracts.
+
+    `volatility` and `volume` are of one day; the average slippage is two thirds of the move.
+    """
+    return Impact(Fraction(1, 2), _Same(exact_amount(factor) * exact_amount(volatility) / sqrt(exact_amount(volume))))
+
+
+class _Same(dict[str, Fraction]):
+    """One number for every instrument."""
+
+    def __init__(self, value: Fraction) -> None:
+        super().__init__()
+        self.value = value
+
+    def __missing__(self, key: str) -> Fraction:
+        return self.value
+
+
+def _by_instrument(given: Amount | Mapping[str, Amount]) -> Mapping[str, Fraction]:
+    if isinstance(given, Mapping):
+        return {name: exact_amount(value) for name, value in given.items()}
+    return _Same(exact_amount(given))
+
+
+def exact_amount(value: Amount) -> Fraction:
+    """Return a number of zero or more, exactly; QueryError for anything else."""
+    try:
+        found = exact(parse_decimal(value.strip()) if isinstance(value, str) else value)
+    except (NumberError, ValueError, OverflowError, TypeError, ArithmeticError):
+        found = Fraction(-1)
+    if found < 0 or isinstance(value, bool):
+        raise QueryError(Finding("negative", f"`{value}` is no number of zero or more"))
+    return found
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Mapping
 from decimal import Decimal
@@ -14,8 +15,10 @@ import numpy.typing as npt
 
 from riskpolicy.engines.core.bound import Bound
 from riskpolicy.engines.core.exact import exact_bucket_row
+from riskpolicy.engines.core.funds import fund_behind, fund_number
 from riskpolicy.engines.core.ordering import Key, order_rows
 from riskpolicy.engines.core.programs import decide
+from riskpolicy.engines.core.standing import flagged
 from riskpolicy.kernel.opcodes import CODE
 from riskpolicy.kernel.program import Constant, Program, Source
 from riskpolicy.plan.plan import Rule
@@ -48,7 +51,8 @@ class Liquidation:
     """Per bucket: its state and whether it is liquidated; and, when first read, its place in the order and its step.
 
     bankrupt: equity < 0; else liquidatable: the trigger holds; else restricted where the ruleset says so.
-    A bankrupt bucket is liquidated whether or not the trigger holds. `exact_states` and `exact_ranks` count the
+    A bankrupt bucket is liquidated whether or not the trigger holds, and one that the snapshot says is in liquidation
+    until the ruleset releases it. `exact_states` and `exact_ranks` count the
     decisions that needed exact arithmetic.
     """
 
@@ -61,6 +65,9 @@ class Liquidation:
         plan = bound.plan
         bankrupt = self._holds(_BANKRUPT)
         self.triggered: Flags = self._holds(plan.trigger.rule) | bankrupt
+        if plan.release is not None and (stays := flagged(bound)) is not None:
+            # Once in liquidation, a bucket stays there until it is released.
+            self.triggered |= stays & ~self._holds(plan.release)
         outside = outside_parties(bound)
         if outside.any():
             self.triggered &= ~outside
@@ -115,9 +122,7 @@ class Liquidation:
 
         columns, count = self.columns, self.count
         if rows is not None:
-            decided = {"state": Source(self.state.astype(np.float64))}
-            known = {n: decided[n] if n in decided else self.columns[n] for n in rule.program.inputs}
-            columns, count = {name: source.at(rows) for name, source in known.items()}, len(rows)
+            columns, count = {n: self._column(n, rows) for n in rule.program.inputs}, len(rows)
         holds, exact = decide(
             rule,
             columns,
@@ -127,3 +132,12 @@ class Liquidation:
         )
         self.exact_states += exact
         return holds
+
+    def _column(self, name: str, rows: npt.NDArray[np.int64]) -> Source:
+        """Return a column at some rows; those of the bucket's fund are looked up."""
+        if name == "state":
+            return Source(self.state.astype(np.float64)).at(rows)
+        if not name.startswith("fund_"):
+            return self.columns[name].at(rows)
+        values = [fund_number(self.bound, fund_behind(self.bound, int(row)), name) for row in rows]
+        return Source(np.array([math.nan if v is None else float(v) for v in values]))

@@ -32,6 +32,7 @@ class Instruments:
     netting: Ints
     lot: tuple[Fraction | None, ...]
     tick: tuple[Fraction | None, ...]
+    fund: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,19 +166,33 @@ class OrderKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Ramp:
+    """The part of what is lacking that may be closed: initial + seconds since the start / duration, at most all.
+
+    A lack of margin, or a position, below `whole_below` goes at once.
+    """
+
+    initial: Fraction
+    duration: Fraction
+    whole_below: Fraction | None
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """A liquidation step; `when` is None where it is always open.
 
     `price` is the limit, or the price at which somebody takes the contracts; None is any price. `fee` is a part of the
     notional closed and goes to fund `fee_to` (-1: to `@fees`). `by` is the fund that takes over. `max_net_notional` is
-    a part of its balance. `portion` of positions with a notional above `above` goes first.
+    a part of its balance, `max_loss` of its balance at the start. `portion` of positions with a notional above `above`
+    goes first, the rest after `cooldown` seconds; `part` is the fraction of a position that orders are for. A fund with
+    a `solvency` takes whole positions while its balance is at least that margin of what it holds, in `order`.
     """
 
     id: str
     do: str
     when: Rule | None
     until: str = "closed"
-    price: str | None = None
+    price: str | Rule | None = None
     fee: Fraction = Fraction(0)
     fee_to: int = -1
     by: int = -1
@@ -189,13 +204,22 @@ class Step:
     fee_within_surplus: bool = False
     tiers: str = "one"
     unless: tuple[str, ...] = ()
+    cooldown: Fraction | None = None
+    part: Fraction | None = None
+    ramp: Ramp | None = None
+    timeout: Fraction | None = None
+    max_loss: Fraction | None = None
+    solvency: str = "none"
+    order: OrderKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
     """A waterfall layer: pays is defaulter, fund, deleveraging, socialization or residual; `fund` indexes Plan.funds.
 
-    Layers of one `group` pay at once; `draw` is partial, all_or_nothing or leave_unit.
+    Layers of one `group` pay at once, together at most `group_cap`; `draw` is partial, all_or_nothing or leave_unit.
+    Caps hold for one resolution, or for `window` seconds. One that is `of_instrument` pays only for buckets with a
+    position in an instrument of its fund. Socialization goes `by` open_interest, profit or withdrawals.
     """
 
     id: str
@@ -208,8 +232,12 @@ class Layer:
     per_account: Fraction | None = None
     group: str | None = None
     when: Rule | None = None
-    by_profit: bool = False
+    by: str = "open_interest"
     unless: tuple[str, ...] = ()
+    per_market: Fraction | None = None
+    window: Fraction | None = None
+    group_cap: Fraction | None = None
+    of_instrument: bool = False
 
     @property
     def all_or_nothing(self) -> bool:
@@ -228,7 +256,7 @@ class Deleveraging:
     ties: tuple[OrderKey, ...]
     light_count: int
     lights_by_quantity: bool
-    price: str
+    price: str | Rule | None
     fee: Fraction
 
 
@@ -266,11 +294,120 @@ class Requirements:
 
 
 @dataclass(frozen=True, slots=True)
+class Staking:
+    """Stakes in a fund: seconds between asking and withdrawing, the yearly cap on revenue, the gate on withdrawals."""
+
+    cooldown: Fraction
+    revenue_cap: Fraction | None
+    gate: Rule | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rider:
+    """Margin paid into a fund: a rate of notional, initial_margin or maintenance_margin."""
+
+    id: str
+    rate: Fraction
+    base: str
+    refundable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Fund:
-    """A fund and the currency that it holds, as an index into Plan.currencies."""
+    """A fund and the currency that it holds, as an index into Plan.currencies.
+
+    Of assessments, `of` is the members' fund whose contributions count, `multiple` times; else -1. Below `refill` of
+    its target a fund asks for more: `refill_share` of the fees that go to it.
+    """
 
     id: str
     currency: int
+    holds: str = "insurance"
+    of: int = -1
+    multiple: Fraction = Fraction(0)
+    target: Rule | None = None
+    refill: Fraction | None = None
+    refill_share: Fraction = Fraction(1)
+    riders: tuple[Rider, ...] = ()
+    staking: Staking | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeeTier:
+    """Rates of the notional from a volume on (>=); a rebate is below zero."""
+
+    id: str
+    volume: Fraction
+    maker: Fraction
+    taker: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class FeePart:
+    """One receiver of fees: an account of the ledger, and its fund or -1; `of_rest` takes its share of what is left."""
+
+    id: str
+    to: str
+    fund: int
+    share: Fraction
+    of_rest: bool
+    on: tuple[str, ...]
+    cap: Fraction | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """Rates by volume, the split of what comes in, and who gets what it leaves."""
+
+    tiers: tuple[FeeTier, ...]
+    split: tuple[FeePart, ...]
+    residue: str
+    residue_fund: int
+    plugin: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FundingRules:
+    """From an average premium to the rate of one interval; above zero longs pay.
+
+    Premium and interest are of `rate_hours`; an interval of `hours` has its part of what the formula gives. clamp:
+    premium + clamp(interest - premium, -clamp, clamp). dead_band: what of the premium is beyond +-clamp. plain: premium
+    + interest. `cap` bounds an interval's rate on both sides, and so does `cap_of_margin` x (initial - maintenance
+    rate). The value that is paid on is at the price `basis`: mark, oracle or index.
+    """
+
+    interest: Fraction
+    clamp: Fraction
+    hours: Fraction = Fraction(8)
+    cap: Fraction | None = None
+    formula: str = "clamp"
+    rate_hours: Fraction = Fraction(8)
+    cap_of_margin: Fraction | None = None
+    basis: str = "mark"
+    warn_above: Fraction = Fraction(4, 5)
+
+    def rate(self, premium: Fraction, margin: Fraction | None = None) -> Fraction:
+        """Return the rate of one interval; `margin` is the initial less the maintenance rate, for `cap_of_margin`."""
+        if self.formula == "clamp":
+            whole = premium + min(self.clamp, max(-self.clamp, self.interest - premium))
+        elif self.formula == "dead_band":
+            whole = max(self.clamp, premium) + min(-self.clamp, premium)
+        else:
+            whole = premium + self.interest
+        rate = whole * self.hours / self.rate_hours
+        caps = [self.cap, None if self.cap_of_margin is None or margin is None else self.cap_of_margin * margin]
+        for cap in caps:
+            rate = rate if cap is None else min(cap, max(-cap, rate))
+        return rate
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """What no layer may touch, and what disclosure and explanations quote."""
+
+    protects: tuple[str, ...]
+    insolvency: str | None
+    recourse: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,3 +432,7 @@ class Plan:
     layers: tuple[Layer, ...]
     deleveraging: Deleveraging | None
     not_stated: tuple[str, ...]
+    release: Rule | None = None
+    fees: Fees | None = None
+    funding: FundingRules | None = None
+    regime: Regime | None = None

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from riskpolicy.errors import Finding, one_of, suggestion
 from riskpolicy.ruleset.document import Document, Steps
-from riskpolicy.ruleset.liquidation import ImmediateOrCancel, LowerTier, MarketOrder, Takeover
+from riskpolicy.ruleset.fees import Fees
+from riskpolicy.ruleset.liquidation import Auction, ImmediateOrCancel, LowerTier, MarketOrder, Takeover
 from riskpolicy.ruleset.ruleset import Ruleset
 from riskpolicy.ruleset.tiers import read_tiers
-from riskpolicy.ruleset.waterfall import DEFAULTER, DELEVERAGING, RESIDUAL, SOCIALIZATION
+from riskpolicy.ruleset.waterfall import DELEVERAGING, INSTRUMENT_FUND, RESIDUAL, SOCIALIZATION, WORDS, Layer
 
 
 def check_ruleset(ruleset: Ruleset, document: Document) -> list[Finding]:
@@ -17,7 +18,11 @@ def check_ruleset(ruleset: Ruleset, document: Document) -> list[Finding]:
     check = _Check(document)
     _ids(check, ruleset)
     _references(check, ruleset)
+    _funds(check, ruleset)
     _waterfall(check, ruleset)
+    _regime(check, ruleset)
+    if ruleset.fees is not None:
+        _fees(check, ruleset.fees)
     for index, table in enumerate(ruleset.margin.tiers):
         check.findings += read_tiers(table, index, document)[1]
     if ruleset.valid_until is not None and ruleset.valid_until <= ruleset.valid_from:
@@ -81,13 +86,13 @@ def _references(check: _Check, ruleset: Ruleset) -> None:
     for i, step in enumerate(ruleset.liquidation.steps):
         if isinstance(step, Takeover):
             check.refers("fund", step.by, funds, ("liquidation", "steps", i, "by"))
-        if isinstance(step, ImmediateOrCancel | MarketOrder | LowerTier) and step.fee_to is not None:
+        if isinstance(step, ImmediateOrCancel | MarketOrder | LowerTier | Auction) and step.fee_to is not None:
             check.refers("fund", step.fee_to, funds, ("liquidation", "steps", i, "fee_to"))
 
 
 def _waterfall(check: _Check, ruleset: Ruleset) -> None:
     layers = ruleset.waterfall
-    payers = [DEFAULTER, *(f.id for f in ruleset.funds), DELEVERAGING, SOCIALIZATION, RESIDUAL]
+    payers = [*WORDS, *(f.id for f in ruleset.funds)]
     for i, layer in enumerate(layers):
         check.refers("payer", layer.pays, payers, ("waterfall", i, "pays"))
         if layer.pays == RESIDUAL and i < len(layers) - 1:
@@ -97,12 +102,90 @@ def _waterfall(check: _Check, ruleset: Ruleset) -> None:
         if earlier and earlier[-1] != i - 1:
             message = f"layer `{layer.id}` is in group `{layer.group}`, which ended before it"
             check.fault("waterfall_group", message, "put the layers of a group next to each other", ("waterfall", i))
-        if layer.group is not None and layer.pays in (DEFAULTER, DELEVERAGING, SOCIALIZATION, RESIDUAL):
+        if layer.group is not None and layer.pays in WORDS:
             message = f"layer `{layer.id}` pays by {layer.pays}, which shares with nobody"
             check.fault("waterfall_group", message, "only funds form groups", ("waterfall", i, "group"))
+        _caps(check, layer, i, earlier=bool(earlier))
+        if layer.pays == INSTRUMENT_FUND:
+            for k, group in enumerate(ruleset.instruments):
+                if group.fund is None:
+                    message = f"layer `{layer.id}` pays from the funds of instruments; {group.symbols[0]} names none"
+                    check.fault("unknown_reference", message, "add `fund:` to these instruments", ("instruments", k))
         if layer.pays == DELEVERAGING and ruleset.deleveraging is None:
             message = f"layer `{layer.id}` pays by deleveraging, which the ruleset does not declare"
             check.fault("unknown_reference", message, "add `deleveraging:`", ("waterfall", i, "pays"))
     if layers[-1].pays != RESIDUAL:
         hint = "end with `{id: end, pays: residual}`; its amount is what nobody paid"
         check.fault("waterfall_without_end", "the waterfall has no end", hint, ("waterfall", len(layers) - 1))
+
+
+def _caps(check: _Check, layer: Layer, i: int, *, earlier: bool) -> None:
+    if layer.group_cap is not None:
+        if layer.group is None or earlier:
+            message = f"layer `{layer.id}` is not the first of a group"
+            check.fault("waterfall_group", message, "state `group_cap` there", ("waterfall", i, "group_cap"))
+        if layer.cap is not None and layer.cap > layer.group_cap:
+            message = f"the cap of layer `{layer.id}` is above that of its group"
+            check.fault("waterfall_group", message, "lower one of the two", ("waterfall", i, "cap"))
+
+
+def _funds(check: _Check, ruleset: Ruleset) -> None:
+    members = [f.id for f in ruleset.funds if f.holds == "members"]
+    for i, fund in enumerate(ruleset.funds):
+        if (fund.holds == "assessments") != (fund.of is not None and fund.multiple is not None):
+            message = f"fund `{fund.id}` holds {fund.holds}: `of` and `multiple` belong to assessments, and only there"
+            check.fault("fund_form", message, "say whose contributions are called, and how often", ("funds", i))
+        if fund.of is not None:
+            check.refers("members' fund", fund.of, members, ("funds", i, "of"))
+        if fund.refill is not None and fund.target is None:
+            message = f"fund `{fund.id}` has no target to be refilled to"
+            check.fault("fund_form", message, "add `target:`", ("funds", i, "refill"))
+        if fund.staking is not None and fund.holds not in ("staked", "insurance"):
+            message = f"fund `{fund.id}` holds {fund.holds}, which nobody stakes"
+            check.fault("fund_form", message, "stakes go into a fund that holds `staked` or `insurance`", ("funds", i))
+        check.unique("rider", ((r.id, ("funds", i, "riders", k, "id")) for k, r in enumerate(fund.riders)))
+
+
+def _regime(check: _Check, ruleset: Ruleset) -> None:
+    """Refuse layers that touch what the regime protects."""
+    if ruleset.regime is None:
+        return
+    holds = {f.id: f.holds for f in ruleset.funds}
+    for i, layer in enumerate(ruleset.waterfall):
+        if layer.pays == SOCIALIZATION:
+            touched = {"unrealized_profit"} if layer.by == "profit" else {"client_assets", "initial_margin"}
+        elif layer.pays == DELEVERAGING:
+            touched = {"unrealized_profit"}
+        elif layer.pays == INSTRUMENT_FUND:
+            touched = {holds[g.fund] for g in ruleset.instruments if g.fund in holds}
+        else:
+            touched = {holds[layer.pays]} if layer.pays in holds else set()
+        wrong = [word for word in ruleset.regime.protects if word in touched]
+        if wrong:
+            message = f"layer `{layer.id}` touches {one_of(wrong)}, which the regime protects"
+            check.fault(
+                "regime_protects", message, "take the layer out, or the word from `regime.protects`", ("waterfall", i)
+            )
+
+
+def _fees(check: _Check, fees: Fees) -> None:
+    check.unique("fee tier", ((t.id, ("fees", "tiers", i, "id")) for i, t in enumerate(fees.tiers)))
+    check.unique("part", ((p.id, ("fees", "split", i, "id")) for i, p in enumerate(fees.split)))
+    volumes = [t.volume for t in fees.tiers]
+    for i, volume in enumerate(volumes):
+        if volume != 0 if i == 0 else volume <= volumes[i - 1]:
+            message = "the first fee tier begins at a volume of 0" if i == 0 else "the volumes of fee tiers do not rise"
+            check.fault("fee_tiers", message, "order the tiers by volume", ("fees", "tiers", i, "volume"))
+    for kind in ("maker", "taker", "liquidation", "deleveraging"):
+        parts = [(i, p) for i, p in enumerate(fees.split) if kind in p.on and p.of == "fee"]
+        total = sum(p.share for _, p in parts)
+        if total > 1:
+            message = f"the split gives away {total * 100:f}% of a {kind} fee"
+            check.fault("fee_split", message, "at most 100%", ("fees", "split", parts[-1][0], "share"))
+            break
+    for i, part in enumerate(fees.split):
+        if part.of == "rest" and part.share > 1:
+            message = f"part `{part.id}` takes more than what is left"
+            check.fault("fee_split", message, "at most 100%", ("fees", "split", i, "share"))
+    if fees.plugin is not None and fees.split:
+        check.fault("fee_split", "a plugin splits the fees, or `split` does", "take one out", ("fees", "plugin"))

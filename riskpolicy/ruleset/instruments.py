@@ -13,13 +13,6 @@ class Currency(Written):
     quantum: Positive = Field(description="the smallest amount that is booked, such as 0.000001")
 
 
-class Fund(Written):
-    """A pool of money that a waterfall layer draws on."""
-
-    id: Id = Field(description="the name that steps and layers use")
-    currency: Id = Field(description="the currency that it holds")
-
-
 class Instruments(Written):
     """One or more instruments that share their terms."""
 

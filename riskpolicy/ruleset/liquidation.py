@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from pydantic import WithJsonSchema
+
 from riskpolicy.ruleset.written import Expression, Field, Id, Order, Positive, Rate, Stated, Written
 
 MarketState = Literal["open", "reduce_only", "delisting", "halted"]
-Price = Literal["bankruptcy_price", "mark_price", "previous_mark", "oracle_price", "entry_price"]
+#: Prices that have a name; any other price is an expression over the position's columns.
+PRICES = (
+    "bankruptcy_price", "zero_equity_price", "mark_price", "previous_mark", "oracle_price", "entry_price",
+)  # fmt: skip
+Price = Annotated[
+    Expression,
+    WithJsonSchema(
+        {"anyOf": [{"enum": list(PRICES)}, {"type": "string"}], "description": "a named price, or an expression"}
+    ),
+]
 
 
 class _Step(Written):
@@ -32,11 +43,26 @@ class Staged(Written):
     cooldown_seconds: Positive = Field(description="after it, the next order is for the whole position")
 
 
+class Ramp(Written):
+    """What may be closed grows with the time since the liquidation began, as a part of all that is lacking."""
+
+    initial: Rate = Field(description="the part that may go at once")
+    duration_seconds: Positive = Field(description="how long it takes from none to all, beside the initial part")
+    whole_below: Positive | None = Field(
+        default=None, description="a lack of margin, or a position, below this amount of money goes at once"
+    )
+
+
 class MarketOrder(_Step):
     """Send the position to the book at any price."""
 
     do: Literal["market_order"] = Field(description="what the step does")
     staged: Staged | None = Field(default=None, description="large positions go in parts")
+    ramp: Ramp | None = Field(default=None, description="more may be closed the longer it takes")
+    portion: Rate | None = Field(
+        default=None,
+        description="orders are for this part of the position: one of them, or, until healthy, as few as heal",
+    )
     until: Literal["healthy", "closed"] = Field(default="closed", description="when the step stops")
     fee: Rate = Field(default="0%", validate_default=True, description="of the notional closed")
     fee_to: Id | None = Field(default=None, description="the id of the fund that takes the fee")
@@ -51,6 +77,11 @@ class ImmediateOrCancel(_Step):
     """Send the position to the book with a limit price."""
 
     do: Literal["immediate_or_cancel"] = Field(description="what the step does")
+    ramp: Ramp | None = Field(default=None, description="more may be closed the longer it takes")
+    portion: Rate | None = Field(
+        default=None,
+        description="orders are for this part of the position: one of them, or, until healthy, as few as heal",
+    )
     until: Literal["healthy", "closed"] = Field(default="closed", description="when the step stops")
     price: Price = Field(description="the limit price")
     fee: Rate = Field(default="0%", validate_default=True, description="of the notional closed")
@@ -80,6 +111,21 @@ class Assign(_Step):
     price: Price = Field(description="the price at which they take the positions")
 
 
+class Auction(_Step):
+    """Bidders take the contracts, the best price first, none below the reserve; what is left goes on to the next step.
+
+    Bids are what execution quotes within the reserve, and events of kind `auction` while it is open.
+    """
+
+    do: Literal["auction"] = Field(description="what the step does")
+    reserve: Price = Field(description="the worst price at which contracts go")
+    timeout_seconds: Positive | None = Field(
+        default=None, description="how long it stays open for further bids; absent: it ends at once"
+    )
+    fee: Rate = Field(default="0%", validate_default=True, description="of the notional sold")
+    fee_to: Id | None = Field(default=None, description="the id of the fund that takes the fee")
+
+
 class Takeover(_Step):
     """A fund takes the positions and the margin behind them."""
 
@@ -87,6 +133,16 @@ class Takeover(_Step):
     by: Id = Field(description="the id of a fund")
     price: Price = Field(description="the price at which the fund takes the positions")
     max_net_notional: Rate | None = Field(default=None, description="of the fund's balance")
+    max_loss: Rate | None = Field(
+        default=None, description="the most it may lose at the mark in one resolution, of its balance at the start"
+    )
+    solvency: Literal["none", "maintenance", "initial"] = Field(
+        default="none",
+        description="positions are taken whole, while the fund's balance is at least this margin of what it holds",
+    )
+    order: Order | None = Field(
+        default=None, description="which positions come first, by a column of positions; absent: the largest"
+    )
     leftover: Literal["account", "fund"] = Field(default="fund", description="who keeps the margin that is left")
 
 
@@ -97,7 +153,7 @@ class Deleverage(_Step):
 
 
 Step = Annotated[
-    CancelOrders | MarketOrder | ImmediateOrCancel | LowerTier | Assign | Takeover | Deleverage,
+    CancelOrders | MarketOrder | ImmediateOrCancel | LowerTier | Assign | Auction | Takeover | Deleverage,
     Field(discriminator="do"),
 ]
 
@@ -106,6 +162,11 @@ class Liquidation(Written):
     """From a healthy bucket to a closed one."""
 
     trigger: Expression = Field(description="a condition on a bucket; where it holds the bucket is liquidatable")
+    release: Expression | None = Field(
+        default=None,
+        description="a condition on a bucket; once in liquidation, it stays there until this holds. Absent: until the "
+        "trigger no longer does",
+    )
     restricted: Expression | None = Field(
         default=None, description="a condition on a bucket that is not liquidatable but may only reduce"
     )

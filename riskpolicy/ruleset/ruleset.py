@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from riskpolicy.ruleset.deleveraging import Deleveraging
-from riskpolicy.ruleset.instruments import Currency, Fund, Instruments
+from riskpolicy.ruleset.fees import Fees
+from riskpolicy.ruleset.funding import Funding
+from riskpolicy.ruleset.funds import Fund
+from riskpolicy.ruleset.instruments import Currency, Instruments
 from riskpolicy.ruleset.liquidation import Liquidation
 from riskpolicy.ruleset.margin import Margin
-from riskpolicy.ruleset.waterfall import Layer
+from riskpolicy.ruleset.waterfall import Layer, Regime
 from riskpolicy.ruleset.written import Field, Id, Instant, Text, Written
 
 
@@ -34,6 +37,9 @@ class Ruleset(Written):
     margin: Margin = Field(description="what a position must have behind it")
     liquidation: Liquidation = Field(description="when a bucket is liquidated, in which order, by which steps")
     waterfall: tuple[Layer, ...] = Field(min_length=1, description="who pays a bucket's deficit, in order")
+    regime: Regime | None = Field(default=None, description="what no layer may touch, insolvency and recourse")
+    fees: Fees | None = Field(default=None, description="what trades pay, and who gets it")
+    funding: Funding | None = Field(default=None, description="what longs and shorts pay each other")
     deleveraging: Deleveraging | None = Field(
         default=None, description="the queue in which others are closed; absent where the venue has none"
     )

@@ -58,6 +58,11 @@ def _rate(value: object) -> Decimal:
         raise PydanticCustomError(kind, "{what}", {"what": str(error)}) from None
 
 
+def signed_rate(value: object) -> Decimal:
+    """Return a rate that may be below zero, such as a rebate."""
+    return _rate(value)
+
+
 def _positive(value: Decimal) -> Decimal:
     if value <= 0:
         raise PydanticCustomError("positive", "must be above zero")
@@ -176,5 +181,5 @@ class Order(Written):
 
 __all__ = [
     "NOT_STATED", "UNLIMITED", "Expression", "Field", "Id", "Instant", "Number", "Order", "Positive", "Rate",
-    "Stated", "Text", "Written",
+    "Stated", "Text", "Written", "signed_rate",
 ]  # fmt: skip

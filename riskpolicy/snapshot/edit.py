@@ -18,8 +18,8 @@ from riskpolicy.vocabulary import TABLES, Kind
 Cell = Fraction | str | int
 
 
-def with_numbers(snapshot: Snapshot, table: str, column: str, cells: Mapping[int, Fraction]) -> Snapshot:
-    """Return a snapshot with other numbers in some rows of a column, which may be absent so far."""
+def with_numbers(snapshot: Snapshot, table: str, column: str, cells: Mapping[int, Fraction | None]) -> Snapshot:
+    """Return a snapshot with other numbers in some rows of a column, which may be absent so far; None for null."""
     columns = dict(snapshot.tables[table])
     found = columns.get(column)
     rows = snapshot.rows[table]
@@ -93,14 +93,21 @@ def with_row(snapshot: Snapshot, table: str, cells: Mapping[str, Cell]) -> Snaps
     rows = snapshot.rows[table]
     columns: dict[str, Column] = {}
     for column in TABLES[table].columns:
+        # Only a column that is not required may stay empty: the empty label is its null.
+        if column.kind is Kind.ID and column.name in snapshot.tables[table] and cells.get(column.name) is None:
+            snapshot, _ = with_label(snapshot, column.name, "")
+    for column in TABLES[table].columns:
         found, cell = snapshot.tables[table].get(column.name), cells.get(column.name)
         if isinstance(found, Ids):
-            assert isinstance(cell, int)
-            columns[column.name] = Ids(np.append(found.codes, np.int32(cell)), found.labels)
+            code = found.labels.index("") if cell is None else cell
+            assert isinstance(code, int)
+            columns[column.name] = Ids(np.append(found.codes, np.int32(code)), found.labels)
+        elif column.kind is Kind.ID and cell is not None:
+            columns[column.name] = _first_ids(snapshot, column.name, rows, str(cell))
         elif isinstance(found, Choices):
             word = str(column.default if cell is None else cell)
             columns[column.name] = Choices(np.append(found.codes, np.int8(found.words.index(word))), found.words)
-        elif column.kind is Kind.NUMBER and (found is not None or cell is not None):
+        elif column.kind in (Kind.NUMBER, Kind.INSTANT) and (found is not None or cell is not None):
             given = found if isinstance(found, Numbers) else Numbers(np.full(rows, np.nan), np.ones(rows, bool))
             missing = np.append(np.zeros(rows, bool) if given.missing is None else given.missing, True)
             longer = Numbers(np.append(given.values, np.nan), missing, given.beyond)
@@ -114,10 +121,22 @@ def with_row(snapshot: Snapshot, table: str, cells: Mapping[str, Cell]) -> Snaps
     return replace(made, order=_order_with_last(made)) if table == "positions" else made
 
 
-def _put(given: Numbers, cells: Mapping[int, Fraction]) -> Numbers:
+def _first_ids(snapshot: Snapshot, column: str, rows: int, label: str) -> Ids:
+    """Return a column of ids that so far is absent: empty in every row, then a label that other tables know not."""
+    assert all(column not in columns for columns in snapshot.tables.values())
+    labels = sorted({label, *([""] if rows else [])})
+    return Ids(np.array([*[0] * rows, labels.index(label)], np.int32), labels)
+
+
+def _put(given: Numbers, cells: Mapping[int, Fraction | None]) -> Numbers:
     values, beyond = given.values.copy(), dict(given.beyond)
     missing = None if given.missing is None else given.missing.copy()
     for row, number in cells.items():
+        if number is None:
+            missing = np.zeros(len(values), bool) if missing is None else missing
+            values[row], missing[row] = np.nan, True
+            beyond.pop(row, None)
+            continue
         nearest = float(number)
         values[row] = nearest
         beyond.pop(row, None)

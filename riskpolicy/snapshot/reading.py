@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -23,7 +24,7 @@ from riskpolicy.arrow import (
     read_series,
 )
 from riskpolicy.errors import Finding, one_of, suggestion
-from riskpolicy.numbers import MAX_EXPONENT, NumberError, parse_decimal
+from riskpolicy.numbers import MAX_EXPONENT, NumberError, parse_decimal, parse_instant, seconds_of
 from riskpolicy.snapshot.columns import Choices, Label, Numbers, beyond_float
 from riskpolicy.vocabulary import Column, Kind, Sign, Table
 
@@ -55,7 +56,7 @@ class TableReader:
                 far = np.flatnonzero(values >= 2**63).tolist()
                 self._faults("number_out_of_range", column, far, "is beyond the largest integer id")
             return values
-        if isinstance(values, Coded) and _are_ids(values.labels):
+        if isinstance(values, Coded) and _are_ids(values.labels) and (column.required or not (values.codes < 0).any()):
             self._faults("null_value", column, np.flatnonzero(values.codes < 0).tolist(), "is null")
             return values
         listed = _listed(values)
@@ -63,9 +64,16 @@ class TableReader:
             return listed
         nulls = [i for i, v in enumerate(listed) if v is None]
         wrong = [i for i, v in enumerate(listed) if v is not None and not _is_id(v)]
-        self._faults("null_value", column, nulls, "is null")
+        if column.required:
+            self._faults("null_value", column, nulls, "is null")
         self._faults("wrong_type", column, wrong, "is neither text nor an integer")
         return [v if _is_id(v) else "" for v in listed]
+
+    def column(self, column: Column) -> Choices | Numbers | None:
+        """Return a column that holds no ids; None where it is absent, unless it has a default."""
+        if column.kind is Kind.CHOICE:
+            return self.choices(column)
+        return self.instants(column) if column.kind is Kind.INSTANT else self.numbers(column)
 
     def numbers(self, column: Column) -> Numbers | None:
         """Return a column of numbers; None where it is absent."""
@@ -92,6 +100,24 @@ class TableReader:
         if column.sign is Sign.NONNEGATIVE:
             low = np.flatnonzero(known & (read.values < 0)).tolist()
             self._faults("negative", column, low, "is below zero")
+        return read
+
+    def instants(self, column: Column) -> Numbers | None:
+        """Return a column of instants as seconds since 1970 in UTC; None where it is absent."""
+        values = self.raw.get(column.name)
+        if values is None:
+            return None
+        seconds: list[object] = []
+        wrong = []
+        for row, value in enumerate(_listed(values)):
+            moment = _moment(value)
+            if value is not None and moment is None:
+                wrong.append(row)
+            seconds.append(None if moment is None else moment)
+        self._faults("invalid_instant", column, wrong, "is not an instant")
+        read = self._from_objects(column, seconds)
+        if read.missing is not None and column.required and not wrong:
+            self._faults("null_value", column, np.flatnonzero(read.missing).tolist(), "is null")
         return read
 
     def choices(self, column: Column) -> Choices:
@@ -238,6 +264,16 @@ def _from_masked(values: Masked) -> Numbers:
         return Numbers(read.values, None, beyond)
     out = np.where(values.missing, np.nan, read.values)
     return Numbers(out, values.missing, {row: x for row, x in beyond.items() if not values.missing[row]})
+
+
+def _moment(value: object) -> Decimal | None:
+    """Return an instant, text or a datetime, as seconds since 1970; None for what is none."""
+    if isinstance(value, str):
+        try:
+            value = parse_instant(value)
+        except ValueError:
+            return None
+    return seconds_of(value) if isinstance(value, datetime) else None
 
 
 def _decimal(value: object) -> Decimal | None:

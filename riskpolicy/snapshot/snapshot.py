@@ -131,12 +131,11 @@ class _Reading:
         ids: dict[str, list[tuple[str, npt.NDArray[np.generic] | Coded | list[Label]]]] = {}
         for name, reader in readers.items():
             for column in reader.table.columns:
-                if column.kind is Kind.ID:
+                if column.kind is not Kind.ID:
+                    if (found := reader.column(column)) is not None:
+                        columns[name][column.name] = found
+                elif column.required or column.name in reader.raw:
                     ids.setdefault(column.name, []).append((name, reader.ids(column)))
-                elif column.kind is Kind.CHOICE:
-                    columns[name][column.name] = reader.choices(column)
-                elif (numbers := reader.numbers(column)) is not None:
-                    columns[name][column.name] = numbers
             self.findings += reader.findings
         if self.findings:
             raise SnapshotError(self.findings)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from riskpolicy.numbers import fraction_text
+from riskpolicy.numbers import fraction_text, moment_of
 from riskpolicy.snapshot.columns import Choices, Ids, Numbers
 from riskpolicy.snapshot.snapshot import Snapshot
-from riskpolicy.vocabulary import TABLES
+from riskpolicy.vocabulary import TABLES, Kind
 
 #: Digits after the point of a number that does not end.
 _PLACES = 40
@@ -31,11 +31,14 @@ def _row(snapshot: Snapshot, table: str, row: int) -> dict[str, Any]:
     cells: dict[str, Any] = {}
     for name, column in snapshot.tables[table].items():
         if isinstance(column, Ids):
-            cells[name] = column.label(row)
+            if (label := column.label(row)) != "":
+                cells[name] = label
         elif isinstance(column, Choices):
             cells[name] = column.word(row)
         else:
             value = _number(column, row)
+            if value is not None and TABLES[table].column(name).kind is Kind.INSTANT:
+                value = moment_of(column.exact(row) or Fraction(0)).isoformat()
             if value is not None:
                 cells[name] = value
     return cells

@@ -73,6 +73,7 @@ def _column(column: Column) -> dict[str, Any]:
     kinds = {
         Kind.ID: _ID,
         Kind.NUMBER: _number(),
+        Kind.INSTANT: {"anyOf": [{"type": ["string", "null"]}, _CASE]},
         Kind.CHOICE: {"anyOf": [{"enum": [*column.choices, None]}, _CASE]},
     }
     return {**kinds[column.kind], "description": column.meaning}

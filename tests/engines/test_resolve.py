@@ -268,6 +268,30 @@ def test_execution_walks_books_and_impacts():
             BookLevels(*books)
 
 
+def test_impacts_of_any_exponent_fill_at_the_average_along_the_way():
+    # 3.5 M within 10 bps and 16.53 M within 100 bps: g = 0.67; the mean slippage is g / (1 + g) of the move.
+    model = rp.power_depth(3_500_000, "0.001", "0.6742")
+    price = model.quote("X", F(-16_530_000), F(1))[0].price
+    assert float((1 - price) / F("0.01")) == pytest.approx(0.6742 / 1.6742, rel=1e-3)
+    root = rp.sqrt_impact(2, "0.03", 10_000)
+    assert root.quote("X", F(2500), F(100))[0].price == 100 + F(2, 3) * 100 * 2 * F("0.03") / 2
+    # Two orders fill as one: what is taken stays taken.
+    whole = rp.power_depth(100, "0.01", "0.8")
+    fills = whole.quote("X", F(60), F(10))
+    parts = rp.power_depth(100, "0.01", "0.8")
+    first = parts.quote("X", F(20), F(10))
+    parts.take("X", first)
+    second = parts.quote("X", F(40), F(10))
+    both = first[0].price * 20 + second[0].price * 40
+    assert float(both) == pytest.approx(float(fills[0].price * 60), rel=1e-30)
+    # A limit cuts where the price reaches it; nothing sells below zero.
+    assert rp.power_depth(100, "0.01", 1).quote("X", F(500), F(10), F("10.2"))[0].quantity == 200
+    assert rp.linear_book(1).quote("X", F(-50), F(10)) == [Fill(F(-10), F(5))]
+    assert rp.linear_book({"X": 0}).quote("X", F(-50), F(10), F(11)) == []
+    with pytest.raises(rp.SnapshotError):
+        rp.linear_book({"X": 0}).quote("Y", F(1), F(10))
+
+
 def test_groups_share_and_caps_hold():
     def layer(name, fund, **more):
         return Layer(name, name, "fund", fund, more.pop("draw", "partial"), **more)

@@ -8,8 +8,9 @@ from typing import Any
 from riskpolicy.engines.core.draw import Payers, draw
 from riskpolicy.engines.core.resolution import Resolution
 from riskpolicy.engines.execution import BookLevels, Fill, GivenFills, Impact, notional_and_vwap
-from riskpolicy.engines.funding import FundingRules, carry_rate
+from riskpolicy.engines.funding import carry_rate
 from riskpolicy.numbers import exact
+from riskpolicy.plan.plan import FundingRules
 from tests import venue
 from tests.vectors import Entry, NoRunnerError, runner
 from tests.vectors.margin import _inverse, _rate

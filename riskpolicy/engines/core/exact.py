@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from riskpolicy.engines.core.bound import Bound, exact_key
+from riskpolicy.engines.core.funds import fund_behind, fund_number
 from riskpolicy.plan.plan import Curve, Plan, Tier
 
 #: A number of a row; infinity and NaN (for a missing number) are floats.
@@ -412,13 +413,36 @@ _IN_BUCKET: dict[str, Callable[[ExactPosition, ExactBucket], Number]] = {
 def exact_bucket_row(bound: Bound, bucket: int, state: int | None = None) -> Mapping[str, Number]:
     """Return a bucket as the row that the programs of bucket rules read; its state is known once it is decided."""
     row = ExactBucket(bound, bucket).row()
-    return row if state is None else ChainMap({"state": Fraction(state)}, row)  # type: ignore[arg-type]
+    return row if state is None else ChainMap({"state": Fraction(state)}, FundRow(bound, bucket), row)  # type: ignore[arg-type]
+
+
+class FundRow(dict[str, Number]):
+    """The numbers of the fund behind a bucket, looked up when they are read; NaN where the snapshot does not say."""
+
+    def __init__(self, bound: Bound, bucket: int) -> None:
+        super().__init__()
+        self.bound = bound
+        self.bucket = bucket
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.startswith("fund_")
+
+    def __getitem__(self, name: str) -> Number:
+        if name not in self:
+            raise KeyError(name)
+        found = fund_number(self.bound, fund_behind(self.bound, self.bucket), name)
+        return math.nan if found is None else found
 
 
 def exact_position_row(bound: Bound, i: int) -> Mapping[str, Number]:
     """Return position i, in canonical order, as the row that the programs of position rules read."""
     bucket = ExactBucket(bound, int(bound.positions.bucket[i]))
-    return _Row(_IN_BUCKET, bucket.positions[bucket.members.index(i)], bucket)
+    return position_row(bucket, bucket.members.index(i))
+
+
+def position_row(bucket: ExactBucket, place: int) -> Mapping[str, Number]:
+    """Return a position of a bucket as the row that the programs of position rules read."""
+    return _Row(_IN_BUCKET, bucket.positions[place], bucket)
 
 
 def exact_key_of(bound: Bound, i: int) -> Fraction:

@@ -9,14 +9,14 @@ from fractions import Fraction
 import numpy as np
 
 from riskpolicy.engines.core.draw import Payers
-from riskpolicy.engines.core.exact import Change, ExactBucket, ExactPosition, Holding, holding
+from riskpolicy.engines.core.exact import Change, ExactBucket, ExactPosition, Holding, holding, position_row
 from riskpolicy.engines.core.ledger import Ledger
 from riskpolicy.engines.core.resolution import Done, Resolution
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.execution import Execution, Fill
 from riskpolicy.engines.liquidation import BANKRUPT, HEALTHY, LIQUIDATABLE
 from riskpolicy.errors import Finding, SnapshotError
-from riskpolicy.plan.plan import Step
+from riskpolicy.plan.plan import Rule, Step
 
 #: Outside parties whose accounts the ledger names.
 MARKET, FEES, RESIDUAL = "@market", "@fees", "@residual"
@@ -145,9 +145,16 @@ class Books:
             return self.held[i]
         return holding(self.bound, i, self.bound.exact_wallet(int(self.bound.positions.bucket[i])))
 
-    def price(self, bucket: int, i: int, word: str | None) -> Fraction | None:
-        """Return the price that a word means for a position now; None for any price."""
+    def price(self, bucket: int, i: int, word: str | Rule | None) -> Fraction | None:
+        """Return the price that a word or rule means for a position now; None for any price."""
         p = self.holding(i)
+        if isinstance(word, Rule):
+            now = self.bucket(bucket)
+            found = word.program.exact(position_row(now, now.members.index(i)))
+            if not isinstance(found, Fraction) or found <= 0:
+                message = f"{word.id} of {self.name(bucket)} in {self.symbol(p.instrument)} is no price above zero"
+                raise SnapshotError(Finding("expression_value", message, f"the rule is `{word.program.source}`"))
+            return found
         if word == "mark_price":
             return p.mark_price
         if word == "entry_price":
@@ -160,12 +167,12 @@ class Books:
                 message = f"a resolution needs `{word}` of {self.symbol(p.instrument)}"
                 raise SnapshotError(Finding("missing_value", message, "add the column to `markets`"))
             return found
-        if word != "bankruptcy_price":
+        if word not in ("bankruptcy_price", "zero_equity_price"):
             return None
         now = self.bucket(bucket)
         share = Fraction(1)
         position = now.positions[now.members.index(i)]
-        if len(self.left(bucket)) > 1 and self.plan.requirements.bankruptcy != "account":
+        if word == "bankruptcy_price" and len(self.left(bucket)) > 1 and self.plan.requirements.bankruptcy != "account":
             of_maintenance = self.plan.requirements.bankruptcy == "maintenance"
             total = now.maintenance_margin if of_maintenance else now.notional
             own = position.maintenance_margin if of_maintenance else position.notional

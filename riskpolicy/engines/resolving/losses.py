@@ -75,7 +75,7 @@ class Losses(Books):
             if of == bucket or held.quantity == 0 or self.currency(of)[0] != currency:
                 continue
             weight = abs(held.quantity) * self.plan.instruments.contract_size_exact[held.instrument]
-            if layer.by_profit:
+            if layer.by == "profit":
                 now = self.worth(held.instrument, held.quantity, held.mark_price)
                 weight = max(Fraction(0), now - self.worth(held.instrument, held.quantity, held.entry_price))
             payers.append(of)

@@ -4,36 +4,45 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
+
 from riskpolicy.engines.evaluate import Evaluation
-from riskpolicy.engines.execution import BookLevels, Execution, Impact
+from riskpolicy.engines.execution import BookLevels, Execution, Impact, power
 from riskpolicy.errors import Finding, SnapshotError
 from riskpolicy.numbers import sqrt
 from riskpolicy.snapshot.columns import Ids
+
+#: What each model of an impact reads of a market.
+COLUMNS = {
+    "linear": ("impact_slope",),
+    "power": ("depth_move", "depth_quantity", "depth_exponent"),
+    "sqrt": ("impact_factor", "realized_volatility", "daily_volume"),
+}
 
 
 def execution_model(evaluation: Evaluation, name: str) -> Execution:
     """Return the execution model that a snapshot describes: book, linear, power or sqrt.
 
-    book reads the table `depth`; linear `impact_slope` (price per contract); power `depth_move` x (quantity /
-    `depth_quantity`) ** `depth_exponent`; sqrt `impact_factor` x sqrt(quantity / `daily_volume`), as parts of the mark.
-    SnapshotError where a market that is needed lacks its numbers.
+    book reads the table `depth`. The others are impacts: linear, `impact_slope` in price a contract; power, depth
+    `depth_quantity` x (d / `depth_move`) ** `depth_exponent` within a move d; sqrt, a move of `impact_factor` x
+    `realized_volatility` x sqrt(quantity / `daily_volume`). SnapshotError where a market that is needed lacks its
+    numbers.
     """
     if name == "book":
         return _book(evaluation)
-    bound, needed = evaluation.bound, _markets_in_liquidation(evaluation)
-    columns = {
-        "linear": ("impact_slope",),
-        "power": ("depth_move", "depth_quantity", "depth_exponent"),
-        "sqrt": ("impact_factor", "daily_volume"),
-    }[name]
+    bound = evaluation.bound
+    columns = COLUMNS[name]
     slopes: dict[str, Fraction] = {}
-    exponents = {Fraction(1)} if name == "linear" else {Fraction(1, 2)} if name == "sqrt" else set()
+    exponents: dict[str, Fraction] = {}
     findings = []
-    for number in needed:
+    needed = _markets_in_liquidation(evaluation)
+    for number in np.flatnonzero(bound.market_row >= 0).tolist():
         symbol, row = bound.plan.instruments.symbols[number], int(bound.market_row[number])
         given = [bound.snapshot.numbers("markets", column) for column in columns]
         numbers = [None if column is None else column.exact(row) for column in given]
-        lost = [c for c, x in zip(columns, numbers, strict=True) if x is None]
+        lost = [c for c, x in zip(columns, numbers, strict=True) if x is None or (x == 0 and c == "daily_volume")]
+        if lost and number not in needed:
+            continue
         if lost:
             message = f"markets: execution `{name}` needs {', '.join(lost)} of {symbol}"
             findings.append(Finding("missing_value", message, "add the columns to `markets`"))
@@ -42,24 +51,13 @@ def execution_model(evaluation: Evaluation, name: str) -> Execution:
         if name == "linear":
             slopes[symbol] = first
         elif name == "sqrt":
-            slopes[symbol] = first / (sqrt(rest[0]) or 1)
+            slopes[symbol], exponents[symbol] = first * rest[0] / sqrt(rest[1]), Fraction(1, 2)
         else:
-            exponents.add(rest[1])
-            slopes[symbol] = first / _power(rest[0], rest[1])
-    if not findings and len(exponents) > 1:
-        findings.append(Finding("invalid_value", "execution `power` takes one `depth_exponent` for all markets"))
+            exponents[symbol] = 1 / rest[1]
+            slopes[symbol] = first / power(rest[0], 1 / rest[1])
     if findings:
         raise SnapshotError(findings)
-    return Impact(next(iter(exponents), Fraction(1)), slopes, absolute=name == "linear")
-
-
-def _power(base: Fraction, exponent: Fraction) -> Fraction:
-    whole, half = divmod(exponent * 2, 2)
-    if half not in (0, 1):
-        raise SnapshotError(
-            Finding("invalid_value", f"`depth_exponent` {float(exponent):g} is no half or whole number")
-        )
-    return base ** int(whole) * (sqrt(base) if half else 1)
+    return Impact(exponents, slopes, absolute=name == "linear")
 
 
 def _book(evaluation: Evaluation) -> BookLevels:

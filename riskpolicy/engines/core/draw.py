@@ -17,40 +17,70 @@ class Drawn:
     amount: int
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Whose loss is paid, and in which market: that of the largest position at the start, for the caps of markets."""
+
+    account: str = ""
+    market: str = ""
+
+
+_NOBODY = Loss()
+
+
 @dataclass
 class Payers:
     """What funds have and what layers have paid so far, in quanta of one currency each.
 
-    `balance` is by fund, None where it is not known; `opening` what it was at the start.
+    `balance` is by fund, None where it is not known; `opening` what it was at the start. `paid` is by the layer's rule
+    alone, and by the rule with an account or market: what caps count. A cap of a group is counted by its name.
     """
 
     balance: list[int | None]
     opening: list[int | None]
-    paid: dict[str, int] = field(default_factory=dict)
+    paid: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
-    def room(self, layer: Layer, left: int, quantum: Fraction) -> int:
+    def room(self, layer: Layer, left: int, quantum: Fraction, loss: Loss) -> int:
         """Return the most that a fund's layer can pay, by its balance, caps and mode; `left` is what is due."""
         has = self.balance[layer.fund]
         if has is None or has <= 0:
             return 0
         most = has - 1 if layer.draw == "leave_unit" else has
+        paid = self.paid.get((layer.id, "", ""), 0)
         if layer.cap is not None:
-            most = min(most, int(layer.cap / quantum) - self.paid.get(layer.id, 0))
+            most = min(most, int(layer.cap / quantum) - paid)
         if layer.cap_share is not None:
-            most = min(most, int(layer.cap_share * (self.opening[layer.fund] or 0)) - self.paid.get(layer.id, 0))
+            most = min(most, int(layer.cap_share * (self.opening[layer.fund] or 0)) - paid)
         if layer.per_account is not None:
-            most = min(most, int(layer.per_account / quantum))
+            most = min(most, int(layer.per_account / quantum) - self.paid.get((layer.id, "account", loss.account), 0))
+        if layer.per_market is not None:
+            most = min(most, int(layer.per_market / quantum) - self.paid.get((layer.id, "market", loss.market), 0))
         if layer.draw == "all_or_nothing" and most < left:
             return 0
         return max(0, most)
 
-    def pay(self, layer: Layer, amount: int) -> None:
+    def pay(self, layer: Layer, amount: int, loss: Loss) -> None:
         """Take an amount out of a layer's fund."""
         has = self.balance[layer.fund]
         assert has is not None
         assert amount <= has
         self.balance[layer.fund] = has - amount
-        self.paid[layer.id] = self.paid.get(layer.id, 0) + amount
+        self.count(layer, amount, loss)
+
+    def count(self, layer: Layer, amount: int, loss: Loss) -> None:
+        """Count an amount against a layer's caps."""
+        keys = [(layer.id, "", ""), (layer.id, "account", loss.account), (layer.id, "market", loss.market)]
+        if layer.group is not None:
+            keys.append(("", "group", layer.group))
+        for key in keys:
+            self.paid[key] = self.paid.get(key, 0) + amount
+
+    def group_room(self, members: Sequence[Layer], quantum: Fraction) -> int | None:
+        """Return the most that a group's layers can pay together, None without a cap."""
+        cap = next((m.group_cap for m in members if m.group_cap is not None), None)
+        if cap is None:
+            return None
+        return max(0, int(cap / quantum) - self.paid.get(("", "group", members[0].group or ""), 0))
 
 
 def draw(
@@ -60,8 +90,10 @@ def draw(
     quantum: Fraction,
     of_currency: Callable[[int], bool],
     opened: Callable[[Layer], bool],
+    loss: Loss = _NOBODY,
 ) -> list[Drawn]:
     """Return who pays a deficit of whole quanta; what nobody pays is the residual layer's.
+
     Socialization pays all that is left.
 
     A layer pays nothing while an earlier one could pay more, under that one's own mode, cap and condition. Layers of a
@@ -81,10 +113,12 @@ def draw(
             out.append(Drawn(layer, left))
             return out
         funds = [m for m in members if m.pays == "fund" and of_currency(m.fund) and opened(m)]
-        rooms = [payers.room(m, left, quantum) for m in funds]
-        for member, amount in zip(funds, shares(rooms, min(left, sum(rooms))), strict=True):
+        rooms = [payers.room(m, left, quantum, loss) for m in funds]
+        together = payers.group_room(members, quantum)
+        most = min(left, sum(rooms) if together is None else min(together, sum(rooms)))
+        for member, amount in zip(funds, shares(rooms, most), strict=True):
             if amount:
-                payers.pay(member, amount)
+                payers.pay(member, amount, loss)
                 out.append(Drawn(member, amount))
                 left -= amount
     return out

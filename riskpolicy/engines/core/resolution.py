@@ -8,7 +8,7 @@ from typing import Any
 
 from riskpolicy.engines.core.ledger import Ledger
 from riskpolicy.engines.core.reasons import Reason
-from riskpolicy.numbers import fraction_text
+from riskpolicy.numbers import fraction_text, moment_of
 from riskpolicy.snapshot.snapshot import Snapshot
 
 
@@ -40,7 +40,11 @@ class Deleveraged:
 
 @dataclass
 class Resolution:
-    """What happened, in order; who paid; what nobody paid; and the snapshot after it, which can be evaluated again."""
+    """What happened, in order; who paid; what nobody paid; and the snapshot after it, which can be evaluated again.
+
+    `waiting` are the accounts that are not healthy and hold contracts still; `resumes` says from when on, in seconds
+    since 1970, their rules let them go on, where these say.
+    """
 
     steps: list[Done] = field(default_factory=list)
     draws: list[tuple[str, str, Fraction, str, str]] = field(default_factory=list)
@@ -49,6 +53,7 @@ class Resolution:
     ledger: Ledger = field(default_factory=lambda: Ledger({}))
     after: Snapshot | None = None
     waiting: list[str] = field(default_factory=list)
+    resumes: dict[str, Fraction] = field(default_factory=dict)
 
     def taken_from(self, account: str | int) -> list[Deleveraged]:
         """Return what deleveraging took from an account."""
@@ -100,6 +105,7 @@ class Resolution:
             ],
             "residual": {currency: _text(amount) for currency, amount in self.residual.items()},
             "waiting": self.waiting,
+            "resumes_at": {name: moment_of(at).isoformat() for name, at in self.resumes.items()},
             "ledger": list(self.ledger.rows()),
         }
 

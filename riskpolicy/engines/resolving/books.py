@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import math
+from collections import ChainMap
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
-from riskpolicy.engines.core.draw import Payers
-from riskpolicy.engines.core.exact import Change, ExactBucket, ExactPosition, Holding, holding, position_row
+from riskpolicy.engines.core.draw import Loss, Payers
+from riskpolicy.engines.core.exact import Change, ExactBucket, ExactPosition, Holding, Number, holding, position_row
+from riskpolicy.engines.core.funds import fund_behind, fund_number, payers_of
 from riskpolicy.engines.core.ledger import Ledger
 from riskpolicy.engines.core.resolution import Done, Resolution
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.execution import Execution, Fill
-from riskpolicy.engines.liquidation import BANKRUPT, HEALTHY, LIQUIDATABLE
+from riskpolicy.engines.liquidation import BANKRUPT, LIQUIDATABLE
 from riskpolicy.errors import Finding, SnapshotError
 from riskpolicy.plan.plan import Rule, Step
 
 #: Outside parties whose accounts the ledger names.
 MARKET, FEES, RESIDUAL = "@market", "@fees", "@residual"
+#: Who owes what is to be cut from withdrawals.
+WITHDRAWALS = "@withdrawals"
 #: What contracts are counted in where the ruleset declares no lot.
 DEFAULT_LOT = Fraction(1, 10**8)
+
+
+class _FundNow(dict[str, Number]):
+    """The numbers of the fund behind a bucket, looked up when they are read."""
+
+    def __init__(self, books: Books, bucket: int) -> None:
+        super().__init__()
+        self.books = books
+        self.bucket = bucket
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.startswith("fund_")
+
+    def __getitem__(self, name: str) -> Number:
+        if name not in self:
+            raise KeyError(name)
+        return self.books.fund_number(self.bucket, name)
 
 
 class Books:
@@ -39,37 +61,31 @@ class Books:
         self.balance: dict[int, Fraction] = {}
         self.opened: set[int] = set()
         self.cancelled: set[int] = set()
-        self.inventory: dict[tuple[int, int], Fraction] = {}
+        self.inventory: dict[int, dict[int, Fraction]] = {}
+        self.lost: dict[int, Fraction] = {}
+        self.bid_taken: dict[int, Fraction] = {}
+        self.windowed: list[tuple[str, Loss, Fraction]] = []
+        self.of_members: dict[int, list[int]] = {}
         self.assigned: dict[tuple[str, int], Fraction] = {}
         self.shared: dict[int, Fraction] = {}
         self.cursor: dict[int, int] = {}
         self.now: dict[int, ExactBucket] = {}
         self.payers = self._known_funds()
+        self.start = list(self.payers.balance)
 
     def _known_funds(self) -> Payers:
-        """Return what funds have, in quanta, rounded down."""
-        known: list[int | None] = []
+        """Return what funds have; SnapshotError where a balance is needed and not there."""
+        payers = payers_of(self.bound)
         used = {x.fund for x in self.plan.layers if x.fund >= 0} | {s.by for s in self.plan.steps if s.by >= 0}
         triggered = bool(self.evaluation.liquidation.triggered.any())
-        given = self.bound.snapshot.numbers("funds", "balance")
-        ids = self.bound.snapshot.tables["funds"].get("fund")
-        rows = {str(ids.label(r)): r for r in range(len(ids))} if ids is not None else {}  # type: ignore[union-attr]
         findings = []
         for number, fund in enumerate(self.plan.funds):
-            row = rows.get(fund.id)
-            exact = None if row is None or given is None else given.exact(row)
-            if exact is None:
-                known.append(None)
-                if number in used and triggered and self.needed(number):
-                    hint = f"add a row to `funds`: fund {fund.id}, its balance"
-                    findings.append(
-                        Finding("missing_value", f"a resolution needs the balance of fund `{fund.id}`", hint)
-                    )
-            else:
-                known.append(int(exact // self.plan.requirements.quantum[fund.currency]))
+            if payers.balance[number] is None and number in used and triggered and self.needed(number):
+                hint = f"add a row to `funds`: fund {fund.id}, its balance"
+                findings.append(Finding("missing_value", f"a resolution needs the balance of fund `{fund.id}`", hint))
         if findings:
             raise SnapshotError(findings)
-        return Payers(known, list(known))
+        return payers
 
     def needed(self, fund: int) -> bool:
         """Return whether a fund's currency is that of a bucket in liquidation."""
@@ -94,7 +110,27 @@ class Books:
             return BANKRUPT
         if bucket.bucket in self.forced and any(p.quantity for p in bucket.positions):
             return LIQUIDATABLE
-        return LIQUIDATABLE if self.plan.trigger.rule.program.exact(bucket.row()) else HEALTHY
+        if self.plan.trigger.rule.program.exact(bucket.row()):
+            return LIQUIDATABLE
+        return self.held_on(bucket)
+
+    def held_on(self, bucket: ExactBucket) -> int:
+        """Return LIQUIDATABLE where a bucket is not released yet though the trigger no longer holds, else HEALTHY."""
+        raise NotImplementedError
+
+    def bucket_row(self, bucket: ExactBucket, state: int | None = None) -> Mapping[str, Number]:
+        """Return a bucket as the row that conditions read, with what its fund has now."""
+        known: dict[str, Number] = {} if state is None else {"state": Fraction(state)}
+        return ChainMap(known, _FundNow(self, bucket.bucket), bucket.row())  # type: ignore[arg-type]
+
+    def fund_number(self, bucket: int, name: str) -> Number:
+        """Return a number of the fund behind a bucket, its balance as it is now; NaN where nobody says."""
+        fund = fund_behind(self.bound, bucket)
+        if name == "fund_balance" and fund >= 0:
+            has = self.payers.balance[fund]
+            return math.nan if has is None else has * self.plan.requirements.quantum[self.plan.funds[fund].currency]
+        found = fund_number(self.bound, fund, name)
+        return math.nan if found is None else found
 
     def left(self, bucket: int, unless: tuple[str, ...] = ()) -> list[tuple[int, ExactPosition]]:
         """Return what is still held, the largest notional first, then by instrument; not in markets of some states."""

@@ -8,10 +8,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from riskpolicy.engines.core.draw import Drawn, draw
+from riskpolicy.engines.core.draw import Drawn, draw, shares
+from riskpolicy.engines.core.funds import loss_of, member_rooms, members_of, pays_for
 from riskpolicy.engines.core.resolution import Done
 from riskpolicy.engines.liquidation import BANKRUPT
-from riskpolicy.engines.resolving.books import RESIDUAL, Books
+from riskpolicy.engines.resolving.books import RESIDUAL, WITHDRAWALS, Books
 from riskpolicy.plan.plan import Layer
 
 
@@ -28,17 +29,17 @@ class Losses(Books):
         deficit = math.ceil(-now.equity / quantum)
 
         def opened(layer: Layer) -> bool:
-            if self.excepted(bucket, layer):
+            if self.excepted(bucket, layer) or not pays_for(self.bound, bucket, layer):
                 return False
-            if layer.when is None:
-                return True
-            row = {n: now.row()[n] for n in layer.when.program.inputs if n != "state"}
-            return bool(layer.when.program.exact({**row, "state": Fraction(BANKRUPT)}))
+            return layer.when is None or bool(layer.when.program.exact(self.bucket_row(now, BANKRUPT)))
 
         def of_currency(fund: int) -> bool:
             return self.plan.funds[fund].currency == number
 
-        for drawn in draw(self.plan.layers, deficit, self.payers, quantum, of_currency, opened):
+        loss = loss_of(self.bound, bucket)
+        for drawn in draw(self.plan.layers, deficit, self.payers, quantum, of_currency, opened, loss):
+            if drawn.layer.window is not None:
+                self.windowed.append((drawn.layer.id, loss, drawn.amount * quantum))
             self.paid(bucket, drawn, currency, quantum)
 
     def excepted(self, bucket: int, layer: Layer) -> bool:
@@ -49,17 +50,32 @@ class Losses(Books):
     def paid(self, bucket: int, drawn: Drawn, currency: str, quantum: Fraction) -> None:
         """Book what one layer pays."""
         layer, account = drawn.layer, self.name(bucket)
-        if layer.pays == "socialization":
+        if layer.pays == "socialization" and layer.by != "withdrawals":
             self.socialize(bucket, drawn, currency, quantum)
             return
-        payer = RESIDUAL if layer.pays == "residual" else f"@{self.plan.funds[layer.fund].id}"
-        money = [(payer, currency, -drawn.amount), (account, currency, drawn.amount)]
+        if layer.pays == "fund":
+            payers = self.payers_in(layer.fund, drawn.amount)
+        else:
+            payers = [(RESIDUAL if layer.pays == "residual" else WITHDRAWALS, drawn.amount)]
+        money = [*((name, currency, -part) for name, part in payers), (account, currency, drawn.amount)]
         self.result.ledger.book(layer.id, f"{layer.name} pays", money)
         self.add(bucket, drawn.amount * quantum)
         amount = drawn.amount * quantum
         self.result.draws.append((layer.name, currency, amount, layer.id, account))
         if layer.pays == "residual":
             self.result.residual[currency] = self.result.residual.get(currency, Fraction(0)) + amount
+
+    def payers_in(self, fund: int, amount: int) -> list[tuple[str, int]]:
+        """Return who pays what a fund pays: the fund, or its members in proportion to what each can."""
+        rules = self.plan.funds[fund]
+        members = members_of(self.bound, rules) if rules.holds in ("members", "assessments") else []
+        if not members:
+            return [(f"@{rules.id}", amount)]
+        taken = self.of_members.setdefault(fund, [0] * len(members))
+        rooms = [room - gone for room, gone in zip(member_rooms(self.bound, rules), taken, strict=True)]
+        parts = shares(rooms, amount)
+        self.of_members[fund] = [gone + part for gone, part in zip(taken, parts, strict=True)]
+        return [(f"@member:{m.name}", part) for m, part in zip(members, parts, strict=True) if part]
 
     def socialize(self, bucket: int, drawn: Drawn, currency: str, quantum: Fraction) -> None:
         """Let the holders of the bucket's markets pay: so much a contract, on both sides, or by their profit.

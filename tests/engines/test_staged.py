@@ -240,14 +240,11 @@ def test_a_takeover_loses_no_more_than_its_step_allows():
     assert drawn(result)[0] == ("fund", 5.0)
 
 
-@pytest.mark.parametrize(("fund", "takes"), [(19, False), ("18.99", False), ("19.05", True), (25, True)])
+@pytest.mark.parametrize(("fund", "takes"), [("18.89", False), ("18.9", True), (25, True)])
 def test_a_vault_takes_whole_positions_while_it_is_solvent(fund, takes):
-    # It loses 10 and then holds 10 contracts at 89, which need 8.90... of 890 at 1 %: 18.90.
-    step = {**TAKE, "solvency": "maintenance"}
-    result = resolved(ruleset([step, ADL]), snapshot(89, fund))
-    wanted = F(str(fund)) >= F("18.9")
-    assert (sizes(result)[0] == -10) == wanted
-    assert wanted or not takes
+    # It loses 10 and then holds 10 contracts at 89, for which 1 % of 890 is due: 18.90 is enough.
+    result = resolved(ruleset([{**TAKE, "solvency": "maintenance"}, ADL]), snapshot(89, fund))
+    assert (sizes(result)[0] == -10) == takes
 
 
 def test_a_fund_counts_the_inventory_of_its_account():

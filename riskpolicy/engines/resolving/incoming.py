@@ -260,7 +260,7 @@ def _rate(bound: Bound, event: Event, number: int) -> Fraction:
     given = None if row < 0 else bound.snapshot.numbers("markets", "premium")
     premium = None if given is None else given.exact(row)
     if rules is None or premium is None:
-        wanted = "a block `funding`" if rules is None else "`premium` in `markets`"
+        wanted = "block `funding`" if rules is None else "`premium` in `markets`"
         raise fault("missing_value", event, f"no funding_rate, and no {wanted}", "add one of them")
     margin = None
     if rules.cap_of_margin is not None:

@@ -10,7 +10,7 @@ from riskpolicy.cli.common import allowed, format_option, plugin_option, ruleset
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.fees import Kind, fee_report, fees_of, flows_of
 from riskpolicy.engines.funding import FundingWarning, funding_warnings
-from riskpolicy.engines.funds import FundLine, fund_report
+from riskpolicy.engines.funds import FundLine, daily_notional, fund_report
 from riskpolicy.errors import Finding, QueryError, one_of
 from riskpolicy.numbers import NumberError, exact, parse_decimal
 from riskpolicy.plan.plan import Plan
@@ -23,7 +23,8 @@ from riskpolicy.snapshot import Snapshot
 @ruleset_argument
 @click.option(
     "--volume", "volumes", multiple=True, metavar="[KIND[:TIER]=]AMOUNT",
-    help="Notional traded in a day. KIND is maker or taker, without it both; TIER a fee tier. May be repeated.",
+    help="Notional traded in a day. KIND is maker or taker, without it both; TIER a fee tier, without it the first. "
+    "May be repeated. Without any, the daily volume of the snapshot.",
 )  # fmt: skip
 @click.option("--liquidated", default="0", metavar="AMOUNT", help="Notional liquidated in a day.")
 @click.option("--draw", "draws", multiple=True, metavar="[FUND=]AMOUNT", help="What was taken from a fund.")
@@ -55,9 +56,13 @@ def fees(
     for text in draws:
         name, _, number = text.rpartition("=")
         name = name or _fed(plan)
-        lacks[name] = _number(number, "--draw")
+        lacks[name] = lacks.get(name, Fraction(0)) + _number(number, "--draw")
+    currency = currency or _currency(plan)
+    if not volumes and evaluation is not None:
+        traded = daily_notional(evaluation, currency)
+        found = {} if traded is None else {("maker", None): traded, ("taker", None): traded}
     report = fee_report(
-        plan, flows_of(plan, found, _number(liquidated, "--liquidated")), currency or _currency(plan),
+        plan, flows_of(plan, found, _number(liquidated, "--liquidated")), currency,
         trade_size=None if trade_size is None else _number(trade_size, "--trade-size"), lacks=lacks,
     )  # fmt: skip
     if format_ == "json":

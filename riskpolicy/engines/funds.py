@@ -180,6 +180,19 @@ def _market_value(bound: Bound, number: int, instrument: int, column: str) -> Fr
     return value * _into_fund(bound, number, instrument)
 
 
+def daily_notional(evaluation: Evaluated, currency: str) -> Fraction | None:
+    """Return the value at the mark of a day's trades in all markets that settle in a currency; None where none says."""
+    bound = evaluation.bound
+    given, instruments = bound.snapshot.numbers("markets", "daily_volume"), bound.plan.instruments
+    values = []
+    for i, code in enumerate(instruments.currency.tolist()):
+        row = int(bound.market_row[i])
+        contracts = None if given is None or row < 0 else given.exact(row)
+        if contracts is not None and bound.plan.currencies[code] == currency:
+            values.append(exact_key(bound.plan, i, contracts, bound.exact_mark(i), "notional"))
+    return sum(values, Fraction(0)) if values else None
+
+
 def _longs(bound: Bound, instrument: int) -> Fraction:
     p = bound.positions
     rows = np.flatnonzero((p.instrument == instrument) & (p.quantity > 0)).tolist()

@@ -126,7 +126,8 @@ class Refill:
 class FeeReport:
     """A day's fees at given volumes: by flow, by receiver, and what they do for the funds. Money in quanta.
 
-    `uncapped` names the parts whose caps are not counted, since no size of a trade was given.
+    `uncapped` names the parts whose caps are not counted, since no size of a trade was given. `plugin` splits fees in
+    place of the ruleset, and is not asked here: all that it splits shows as the residue's.
     """
 
     currency: str
@@ -134,6 +135,7 @@ class FeeReport:
     incomes: tuple[Income, ...]
     refills: tuple[Refill, ...]
     uncapped: tuple[str, ...]
+    plugin: str | None = None
 
     @property
     def total(self) -> int:
@@ -206,7 +208,7 @@ def fee_report(
     incomes = tuple(_income(plan, fees, flow, quantum, trade_size) for flow in flows)
     kinds = {flow.kind for flow in flows if flow.to_fund < 0}
     capped = () if trade_size is not None else tuple(p.id for p in fees.split if p.cap and kinds & set(p.on))
-    report = FeeReport(currency, quantum, incomes, (), capped)
+    report = FeeReport(currency, quantum, incomes, (), capped, fees.plugin)
     refills = []
     for name, lack in (lacks or {}).items():
         fund = next((f for f in plan.funds if f.id == name), None)
@@ -214,7 +216,7 @@ def fee_report(
             raise QueryError(_unknown("fund", name, [f.id for f in plan.funds]))
         income = report.receivers.get(f"@{name}", 0)
         refills.append(Refill(name, -int(-lack // quantum), income, fund.refill_share))
-    return FeeReport(currency, quantum, incomes, tuple(refills), capped)
+    return replace(report, refills=tuple(refills))
 
 
 def _unknown(what: str, name: str, known: tuple[str, ...] | list[str]) -> Finding:

@@ -45,10 +45,7 @@ def funding_rate(
     margin = None
     if rules.cap_of_margin is not None:
         first = plan.tiers.exact[int(plan.tiers.start[int(plan.instruments.table[instrument])])]
-        initial = first.initial
-        if initial is None and first.max_leverage is not None:
-            initial = 1 / first.max_leverage
-        margin = None if initial is None else initial - first.rate
+        margin = None if first.initial is None else first.initial - first.rate
     return rules.rate(premium, margin)
 
 

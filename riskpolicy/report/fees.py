@@ -19,6 +19,8 @@ from riskpolicy.report.text import amount, bar, plain_table, titled
 def fees_text(report: FeeReport, lines: Sequence[FundLine] = (), warnings: Sequence[FundingWarning] = ()) -> Group:
     """Return the report; `lines` and `warnings` are a snapshot's, empty where none was given."""
     parts: list[Any] = [_incomes(report), Text(), _receivers(report)]
+    if report.plugin:
+        parts.append(Text(f"The plugin {report.plugin} splits fees; they are shown before it does.", style="dim"))
     if report.uncapped:
         names = ", ".join(name.removeprefix("fees.split.") for name in report.uncapped)
         parts.append(Text(f"Caps of {names} are not counted: --trade-size says how large a trade is.", style="dim"))
@@ -114,7 +116,8 @@ def fees_dict(report: FeeReport) -> dict[str, Any]:
     """Return the report as plain data for JSON: money as decimal text in `currency`, rates and days as numbers.
 
     `flows` (kind, tier, rate, notional, fee, and `shares` by receiver), `receivers`, `total`, `refills` (fund, lack,
-    income a day, share that refills, days or None for never), `uncapped` (ids of parts whose caps are not counted).
+    income a day, share that refills, days or None for never), `uncapped` (ids of parts whose caps are not counted),
+    `plugin` (which splits fees in place of the ruleset, and was not asked; or None).
     """
 
     def money(quanta: int) -> str:
@@ -141,6 +144,7 @@ def fees_dict(report: FeeReport) -> dict[str, Any]:
             for r in report.refills
         ],
         "uncapped": list(report.uncapped),
+        "plugin": report.plugin,
     }  # fmt: skip
 
 

@@ -37,6 +37,7 @@ def test_a_report_in_json_has_its_keys(run, files):
         "total": "700",
         "refills": [{"fund": "main", "lack": "1000", "income": "50", "share": 0.5, "days": 40.0}],
         "uncapped": ["fees.split.referrals"],
+        "plugin": None,
         "funds": [],
         "warnings": [],
     }  # fmt: skip
@@ -67,6 +68,17 @@ def test_a_snapshot_gives_volume_targets_riders_and_warnings(run, files):
     (warning,) = told["warnings"]
     assert (warning["account"], warning["payment"]) == ("A", "-11.5")
     assert warning["margin_ratio_after"] == pytest.approx(4 / 3.5)
+
+
+def test_a_plugin_that_splits_is_named(run, tmp_path):
+    made = ruleset()
+    del made["fees"]["split"]
+    made["fees"]["plugin"] = "splitter"
+    (tmp_path / "venue.yaml").write_text(venue.text(made))
+    path = str(tmp_path / "venue.yaml")
+    _, out, _ = run("fees", path, "--volume", "taker=1000", "--format", "json")
+    assert (json.loads(out)["plugin"], json.loads(out)["receivers"]) == ("splitter", {"@venue": "0.5"})
+    assert "The plugin splitter splits fees" in run("fees", path, "--volume", "taker=1000")[1]
 
 
 def test_the_text_is_a_worked_table(run, files):

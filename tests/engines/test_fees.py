@@ -177,7 +177,7 @@ def test_a_rebate_comes_off_the_owner_of_the_residue():
     assert day.total == 20000
 
 
-@pytest.mark.parametrize(("lack", "days"), [("1000", 40), ("0", 0), ("12.5", F(1, 2))])
+@pytest.mark.parametrize(("lack", "days"), [("1000", 40), ("0", 0), ("12.5", F(1, 2)), ("12.491", F(1, 2))])
 def test_days_to_refill_count_the_share_that_refills(lack, days):
     # 50 a day go to the fund, half of them refill.
     (refill,) = report({("taker", None): 10**6}, lacks={"main": F(lack)}).refills

@@ -104,6 +104,19 @@ def test_a_market_without_a_rate_or_basis_pays_nothing():
     assert funding_warnings(evaluated({"A": (10, 13)}, basis="oracle")) == []
 
 
+def test_a_payment_in_another_currency_counts_at_its_price_in_a_pool():
+    made = ruleset(formula="plain", interest="0%")
+    made["currencies"]["EUR"] = {"quantum": 0.01}
+    made["instruments"].append({**made["instruments"][0], "symbols": ["BTCEUR"], "settle": "EUR"})
+    made["instruments"][1].pop("fund")
+    made["margin"]["collateral"] = {"currency": "USDT", "pooled": True}
+    tables = venue.cross([("A", "BTCEUR", 10, 100)], {"A": 220}, {"BTCEUR": 100}, assets=[{"asset": "EUR", "price": 2}])
+    tables["markets"][0]["premium"] = 0.1
+    # 10 % of 1000 EUR are 200 USDT; 20 are left, and 20 are due.
+    (warning,) = funding_warnings(venue.evaluate(made, tables))
+    assert (warning.payment, warning.ratio_after, warning.currency) == (-200, 1, "USDT")
+
+
 def test_an_inverse_pays_in_coins():
     made = ruleset()
     made["instruments"][0] |= {"payoff": "inverse"}

@@ -113,6 +113,17 @@ def test_riders_take_their_rate_of_every_accounts_base():
     }  # fmt: skip
 
 
+def test_a_rider_counts_positions_in_the_funds_own_instruments():
+    made = ruleset(riders=[{"id": "size", "rate": "1%", "base": "notional"}])
+    other = {**made["instruments"][0], "symbols": ["ETHUSDT"], "fund": "eth"}
+    made["instruments"][0]["symbols"] = ["BTCUSDT"]
+    made["instruments"].append(other)
+    made["funds"].append({"id": "eth", "currency": "USDT", "target": "open_interest"})
+    main, eth = fund_report(evaluated(made))
+    assert [(r.account, r.base) for r in main.riders] == [("A", 2000), ("B", 2000)]
+    assert eth.target == 1000
+
+
 def test_a_gate_is_a_condition_on_the_fund():
     staking = {"cooldown_seconds": 60, "gate": "balance < 0.9 * peak_8h"}
     assert gate_holds(evaluated(ruleset(staking=staking), 899, peak_8h=1000), 0)

@@ -11,7 +11,16 @@ from fractions import Fraction
 import numpy as np
 
 from riskpolicy.engines.core.draw import Loss, Payers
-from riskpolicy.engines.core.exact import Change, ExactBucket, ExactPosition, Holding, Number, holding, position_row
+from riskpolicy.engines.core.exact import (
+    ZERO,
+    Change,
+    ExactBucket,
+    ExactPosition,
+    Holding,
+    Number,
+    holding,
+    position_row,
+)
 from riskpolicy.engines.core.funds import fund_behind, fund_number, payers_of
 from riskpolicy.engines.core.ledger import Ledger
 from riskpolicy.engines.core.resolution import Done, Resolution
@@ -68,8 +77,13 @@ class Books:
         self.of_members: dict[int, list[int]] = {}
         self.assigned: dict[tuple[str, int], Fraction] = {}
         self.shared: dict[int, Fraction] = {}
-        self.cursor: dict[int, int] = {}
+        self.passed: dict[int, int] = {}
         self.now: dict[int, ExactBucket] = {}
+        self.known: dict[int, ExactPosition] = {}
+        self.wallets: dict[int, Fraction] = {}
+        # Where margins depend on the wallet, a position is another one whenever the balance moves.
+        formulas = [t.formula for t in self.plan.tiers.tables if t.formula is not None]
+        self.walletless = all("wallet_balance" not in r.program.inputs for r in (self.plan.initial, *formulas))
         self.payers = self._known_funds()
         self.start = list(self.payers.balance)
 
@@ -95,13 +109,18 @@ class Books:
     def bucket(self, bucket: int) -> ExactBucket:
         """Return a bucket as it is now; kept until something of it changes."""
         if bucket not in self.now:
-            change = Change(self.held, balance=self.balance.get(bucket, Fraction(0)))
-            self.now[bucket] = ExactBucket(self.bound, bucket, change)
+            balance = self.balance.get(bucket, ZERO)
+            change = Change(self.held, balance=balance, known=self.known, wallet=self.wallets.get(bucket))
+            now = self.now[bucket] = ExactBucket(self.bound, bucket, change)
+            if bucket not in self.wallets:
+                self.wallets[bucket] = now.wallet_balance - balance
+            if self.walletless:
+                self.known.update(zip(now.members, now.positions, strict=True))
         return self.now[bucket]
 
     def add(self, bucket: int, amount: Fraction) -> None:
         """Change the balance behind a bucket."""
-        self.balance[bucket] = self.balance.get(bucket, Fraction(0)) + amount
+        self.balance[bucket] = self.balance.get(bucket, ZERO) + amount
         self.now.pop(bucket, None)
 
     def state(self, bucket: ExactBucket) -> int:
@@ -165,7 +184,7 @@ class Books:
             + now.accrued_funding
             - sum(
                 (self.worth(p.number, p.quantity, p.entry_price) * p.held.conversion for p in now.positions),
-                Fraction(0),
+                ZERO,
             )
         )
         self.add(bucket, round(cash / quantum) * quantum - cash)
@@ -179,6 +198,8 @@ class Books:
         """Return the exact terms of a position as it is now."""
         if i in self.held:
             return self.held[i]
+        if i in self.known:
+            return self.known[i].held
         return holding(self.bound, i, self.bound.exact_wallet(int(self.bound.positions.bucket[i])))
 
     def price(self, bucket: int, i: int, word: str | Rule | None) -> Fraction | None:
@@ -243,7 +264,7 @@ class Books:
         currency, quantum = self.currency(bucket)
         due = self.fee(number, fill, step) * self.bound.conversion_of(bucket, number)
         if step.fee_within_surplus:
-            due = min(due, max(Fraction(0), self.bucket(bucket).equity))
+            due = min(due, max(ZERO, self.bucket(bucket).equity))
             due = due // quantum * quantum
         fee = math.ceil(due / quantum)
         if fee <= 0:
@@ -288,6 +309,8 @@ class Books:
         released = self.worth(p.instrument, -quantity, p.entry_price) * p.conversion
         self.add(bucket, cash - released)
         self.held[i] = replace(p, quantity=p.quantity + quantity)
+        self.known.pop(i, None)
+        self.now.pop(bucket, None)
 
     def note(self, bucket: int, step: Step, what: str, amount: Fraction | None = None) -> None:
         """Record something that moved no contracts."""

@@ -10,8 +10,11 @@ GROUND = {"_rational", "arrow", "errors", "numbers", "vocabulary"}
 CORE = GROUND | {"plan", "kernel", "snapshot", "engines.core"}
 MECHANISMS = {
     f"engines.{name}"
-    for name in ("margin", "liquidation", "waterfall", "deleveraging", "execution", "funding", "allocation")
-}
+    for name in (
+        "margin", "liquidation", "waterfall", "deleveraging", "execution", "funding", "allocation", "fees", "funds",
+        "staking",
+    )
+}  # fmt: skip
 FACE = GROUND | {
     "hooks",
     "ruleset",
@@ -23,6 +26,8 @@ FACE = GROUND | {
     "engines.explain",
     "engines.check",
     "engines.execution",
+    "engines.fees",
+    "engines.funds",
     "engines.resolve",
     "engines.heal",
 }

@@ -232,3 +232,49 @@ def test_resolving_what_comes_after_changes_nothing_at_the_same_instant():
     first = policy.evaluate(book(("BTC", 10))).resolve()
     again = policy.evaluate(replace(first.after)).resolve()
     assert (again.steps, again.draws, again.ledger.entries) == ([], [], [])
+
+
+FEES = {
+    "tiers": [
+        {"id": "base", "volume": 0, "maker": "0.02%", "taker": "0.05%"},
+        {"id": "vip", "volume": 1000, "maker": "-0.01%", "taker": "0.03%"},
+    ],
+    "split": [
+        {"id": "fund", "to": "main", "share": "50%", "on": ["liquidation", "deleveraging"]},
+        {"id": "ref", "to": "referrers", "share": "10%", "on": ["taker"]},
+    ],
+    "residue": "treasury",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("volume", "liquidity", "fees"),
+    [
+        # 3 x 90 = 270: 0.135 is 14 cents to even, one to those who refer.
+        (None, "taker", {"@referrers": 1, "@treasury": 13}),
+        (999, "maker", {"@treasury": 5}),
+        (1000, "taker", {"@treasury": 8}),
+        (1000, "maker", {"@treasury": -3}),
+    ],
+)
+def test_a_fill_pays_the_fee_of_its_tier(volume, liquidity, fees):
+    made = {**rules(), "fees": FEES}
+    tables = book(("BTC", -50))
+    if volume is not None:
+        tables["accounts"][0]["volume"] = volume
+    fill = {"kind": "fill", "account": "A0", "instrument": "BTC", "side": "sell", "quantity": 3, "price": 90}
+    result = venue.evaluate(made, tables).resolve(events=[{**fill, "liquidity": liquidity}])
+    assert {k: v for k, v in booked(result).items() if k in ("@referrers", "@treasury")} == fees
+    after = {row["account"]: row for row in snapshot_dict(result.after)["accounts"]}
+    assert F(str(after["A0"]["balance"])) == 150 - 30 - F(sum(fees.values()), 100)
+
+
+def test_a_liquidation_fee_is_split_and_feeds_the_fund():
+    made = {**rules({"id": "fund", "pays": "main"}), "fees": FEES}
+    made["liquidation"]["steps"] = [{**MARKET, "fee": "1%"}]
+    result = venue.evaluate(made, book(("BTC", -5))).resolve()
+    # Nine of 900, half of it to the fund, which then pays the deficit of four.
+    others = {name: amount for name, amount in booked(result).items() if name != "A0"}
+    assert others == {"@market": -90000, "@main": 450 - 400, "@treasury": 450}
+    (fund,) = snapshot_dict(result.after)["funds"]
+    assert fund["balance"] == 1000.5

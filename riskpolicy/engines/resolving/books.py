@@ -26,12 +26,13 @@ from riskpolicy.engines.core.ledger import Ledger
 from riskpolicy.engines.core.resolution import Done, Resolution
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.execution import Execution, Fill
+from riskpolicy.engines.fees import FeeShare, Kind, fee_shares_of
 from riskpolicy.engines.liquidation import BANKRUPT, LIQUIDATABLE
 from riskpolicy.errors import Finding, SnapshotError
 from riskpolicy.plan.plan import Rule, Step
 
 #: Outside parties whose accounts the ledger names.
-MARKET, FEES, RESIDUAL = "@market", "@fees", "@residual"
+MARKET, RESIDUAL = "@market", "@residual"
 #: Who owes what is to be cut from withdrawals.
 WITHDRAWALS = "@withdrawals"
 #: What contracts are counted in where the ruleset declares no lot.
@@ -261,7 +262,7 @@ class Books:
 
     def charge(self, bucket: int, number: int, fill: Fill, step: Step) -> None:
         """Book a step's fee on a fill, rounded up to whole quanta, or down within what equity is left."""
-        currency, quantum = self.currency(bucket)
+        _, quantum = self.currency(bucket)
         due = self.fee(number, fill, step) * self.bound.conversion_of(bucket, number)
         if step.fee_within_surplus:
             due = min(due, max(ZERO, self.bucket(bucket).equity))
@@ -269,12 +270,27 @@ class Books:
         fee = math.ceil(due / quantum)
         if fee <= 0:
             return
-        to = FEES if step.fee_to < 0 else f"@{self.plan.funds[step.fee_to].id}"
-        self.result.ledger.book(step.id, "fee", [(self.name(bucket), currency, -fee), (to, currency, fee)])
-        self.add(bucket, -fee * quantum)
-        if step.fee_to >= 0:
-            self.payers.balance[step.fee_to] = (self.payers.balance[step.fee_to] or 0) + fee
+        self.pay_fee(bucket, fee, "liquidation", step.id, step.fee_to)
         self.note(bucket, step, "fee", amount=fee * quantum)
+
+    def pay_fee(self, bucket: int, fee: int, kind: Kind, rule: str, fund: int = -1) -> None:
+        """Book a fee of a bucket to the fund that a rule names, else to those among whom the ruleset splits it."""
+        currency, quantum = self.currency(bucket)
+        number = int(self.bound.buckets.currency[bucket])
+        if fund >= 0:
+            shares = [FeeShare(f"@{self.plan.funds[fund].id}", fee, rule, fund)]
+        else:
+            shares = fee_shares_of(self.plan, kind, fee, number)
+        money = [(self.name(bucket), currency, -fee), *((s.receiver, currency, s.quanta) for s in shares)]
+        self.result.ledger.book(rule, "fee", money)
+        self.add(bucket, -fee * quantum)
+        for share in shares:
+            self.income(share.fund, share.quanta)
+
+    def income(self, fund: int, quanta: int) -> None:
+        """Add to a fund's balance; nothing for -1."""
+        if fund >= 0:
+            self.payers.balance[fund] = (self.payers.balance[fund] or 0) + quanta
 
     def fee(self, number: int, fill: Fill, step: Step) -> Fraction:
         """Return a step's fee on a fill, in settlement money."""

@@ -367,6 +367,12 @@ class Steps(Staged):
         assert rules is not None
         self.trade(bucket, i, Fill(side * size, price), (of, other), step.id, "deleveraged")
         number = winner.instrument
+        if rules.fee:
+            _, quantum = self.currency(of)
+            due = abs(self.worth(number, size, price)) * rules.fee * winner.conversion
+            fee = min(math.ceil(due / quantum), max(0, int(self.bucket(of).equity // quantum)))
+            if fee > 0:
+                self.pay_fee(of, fee, "deleveraging", "deleveraging.take.fee")
         held = size if winner.quantity > 0 else -size
         lost = (self.worth(number, held, winner.mark_price) - self.worth(number, held, price)) * winner.conversion
         self.result.deleveraged.append(

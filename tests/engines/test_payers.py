@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from riskpolicy.errors import SnapshotError
+from riskpolicy.errors import QueryError, SnapshotError
 from riskpolicy.snapshot.write import snapshot_dict
 from tests import venue
 from tests.engines.test_resolve import MARKET, drawn, ruleset
@@ -278,3 +278,30 @@ def test_a_liquidation_fee_is_split_and_feeds_the_fund():
     assert others == {"@market": -90000, "@main": 450 - 400, "@treasury": 450}
     (fund,) = snapshot_dict(result.after)["funds"]
     assert fund["balance"] == 1000.5
+
+
+def told(reason):
+    return [reason.statement, *(line.statement for line in reason.children)]
+
+
+def test_a_draw_says_what_set_it_and_who_was_passed_over():
+    made = rules(
+        {"id": "never", "pays": "main", "when": "equity > 1000000 * settle"},
+        {"id": "fund", "pays": "main", "per_account": 7},
+    )  # fmt: skip
+    made["regime"] = {"protects": ["client_assets"], "recourse": "none", "insolvency": "claims rank equally"}
+    result = venue.evaluate(made, book(("BTC", 10), ("BTC", 3))).resolve()
+    assert told(result.explain_draw("fund")) == [
+        "fund pays 10 USDT", "A0: 7, its cap for an account of 7", "A1: 3, all of the 3 that is due",
+    ]  # fmt: skip
+    assert told(result.explain_draw("never"))[0] == "never pays nothing"
+    chain = told(result.explain("A0"))
+    assert chain[2:] == [
+        "never pays nothing: its condition does not hold", "fund pays 7 USDT", "end pays 3 USDT",
+        "no layer may touch client assets of others",
+        "beyond its margin the account owes nothing: recourse is none",
+        "if the venue is insolvent: claims rank equally",
+    ]  # fmt: skip
+    with pytest.raises(QueryError, match="no layer `fun` was asked to pay"):
+        result.explain_draw("fun")
+    assert result.to_dict()["regime"]["recourse"] == "none"

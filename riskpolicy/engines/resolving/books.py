@@ -66,7 +66,7 @@ class Books:
         self.plan = evaluation.plan
         self.execution = execution
         quantum = dict(zip(self.plan.currencies, self.plan.requirements.quantum, strict=True))
-        self.result = Resolution(ledger=Ledger(quantum))
+        self.result = Resolution(ledger=Ledger(quantum), regime=self.plan.regime)
         self.held: dict[int, Holding] = {}
         self.balance: dict[int, Fraction] = {}
         self.opened: set[int] = set()

@@ -39,6 +39,9 @@ class Losses(Books):
 
         loss = loss_of(self.bound, bucket)
         for drawn in draw(self.plan.layers, deficit, self.payers, quantum, of_currency, opened, loss):
+            self.result.whys.setdefault((drawn.layer.id, loss.account), []).append((drawn.amount * quantum, drawn.why))
+            if not drawn.amount:
+                continue
             if drawn.layer.window is not None:
                 self.windowed.append((drawn.layer.id, loss, drawn.amount * quantum))
             self.paid(bucket, drawn, currency, quantum)

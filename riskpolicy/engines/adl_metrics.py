@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import statistics
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,8 +117,13 @@ def largest_haircut(o: Outcome, of: Of = "profit") -> Share:
 
 def median_haircut(o: Outcome, of: Of = "profit") -> Share:
     """Return the median fraction of those who give anything, 0 where nobody does."""
-    giving = [h for h in haircuts(o, of) if h]
-    return statistics.median(giving) if giving else ZERO
+    giving = sorted(h for h in haircuts(o, of) if h)
+    if not giving:
+        return ZERO
+    low, high = giving[(len(giving) - 1) // 2], giving[len(giving) // 2]
+    if not isinstance(low, Fraction) or not isinstance(high, Fraction):
+        return math.inf
+    return (low + high) / 2
 
 
 def rank_inversions(o: Outcome) -> int:
@@ -194,10 +198,13 @@ def fairness(needed: Sequence[Fraction], largest: Sequence[Share], reference: Se
 
     Infinite where one of the two takes money from somebody without profit and the other does not.
     """
-    total: Share = ZERO
+    total = ZERO
     for n, a, b in zip(needed, largest, reference, strict=True):
-        if n and a != b:
-            total += abs(a - b) if math.isinf(abs(a - b)) else n * Fraction(abs(a - b))
+        if not n or a == b:
+            continue
+        if not isinstance(a, Fraction) or not isinstance(b, Fraction):
+            return math.inf
+        total += n * abs(a - b)
     return total
 
 

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from riskpolicy.engines.core.adl import Allocation, Candidate, Demand
-from riskpolicy.engines.core.exact import ExactBucket, ExactPosition, exact_position_row, position_row
+from riskpolicy.engines.core.exact import ExactBucket, ExactPosition, position_row
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.liquidation import BANKRUPT
 from riskpolicy.errors import Finding, QueryError, SnapshotError, one_of, suggestion
@@ -19,6 +19,8 @@ from riskpolicy.plan.plan import Rule
 Side: TypeAlias = Literal["long", "short"]
 #: What contracts are counted in where the ruleset declares no lot.
 DEFAULT_LOT = Fraction(1, 10**8)
+#: How far from the mark a supposed event executes unless it has a price.
+DEFAULT_MOVE = Fraction(1, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +36,29 @@ class Queued:
         kept = (replace(c, cap=Fraction(0)) if c.account == account else c for c in self.candidates)
         return replace(self, candidates=tuple(kept))
 
-    def after(self, demand: Demand, allocation: Allocation) -> Queued:
-        """Return what is left after an allocation at the demand's price; scores and ranks stay as they were."""
+    def lost(self, demand: Demand, allocation: Allocation) -> dict[int, Fraction]:
+        """Return what an allocation costs each bucket at the demand's price, in the bucket's own money."""
         lost: dict[int, Fraction] = {}
         for given, bucket, rate in zip(allocation.given, self.buckets, self.conversions, strict=True):
-            lost[bucket] = lost.get(bucket, Fraction(0)) + demand.lost(given) * rate
-        closed = [
-            replace(reduced(demand, c, given), cap=c.cap - given)
-            for c, given in zip(self.candidates, allocation.given, strict=True)
-        ]
-        return replace(self, candidates=tuple(closed)).poorer(lost)
+            if given:
+                lost[bucket] = lost.get(bucket, Fraction(0)) + demand.lost(given) * rate
+        return lost
+
+    def after(self, demand: Demand, allocation: Allocation) -> Queued:
+        """Return what is held after an allocation; scores and ranks stay, and equity until it is made `poorer`."""
+        closed = (reduced(demand, c, g) for c, g in zip(self.candidates, allocation.given, strict=True))
+        return replace(self, candidates=tuple(closed))
+
+    def paid(self, paid: Sequence[Fraction], entry_prices: Sequence[Fraction]) -> Queued:
+        """Return the candidates after profits paid by worse entry prices; a bucket's equity falls by what it pays."""
+        lost: dict[int, Fraction] = {}
+        for money, bucket, rate in zip(paid, self.buckets, self.conversions, strict=True):
+            lost[bucket] = lost.get(bucket, Fraction(0)) + money * rate
+        moved = (
+            replace(c, entry_price=entry, unrealized_pnl=c.unrealized_pnl - money)
+            for c, money, entry in zip(self.candidates, paid, entry_prices, strict=True)
+        )
+        return replace(self, candidates=tuple(moved)).poorer(lost)
 
     def poorer(self, lost: dict[int, Fraction]) -> Queued:
         """Return the candidates with the equity that their buckets have after losses, by bucket in its own money."""
@@ -55,7 +70,7 @@ class Queued:
 
 
 def reduced(demand: Demand, c: Candidate, given: Fraction) -> Candidate:
-    """Return a candidate after giving contracts; its equity is the bucket's, and is not changed here."""
+    """Return a candidate after giving contracts at the demand's price; equity is the bucket's, and stays as it is."""
     if not given:
         return c
     kept = 1 - given / c.contracts
@@ -63,6 +78,7 @@ def reduced(demand: Demand, c: Candidate, given: Fraction) -> Candidate:
     return replace(
         c,
         contracts=c.contracts - given,
+        cap=c.cap - given,
         unrealized_pnl=c.unrealized_pnl * kept,
         notional=c.notional * kept,
         wallet_balance=c.wallet_balance + realized,
@@ -93,7 +109,9 @@ def queued(evaluation: Evaluation, instrument: str, side: Side) -> Queued:
         rows.sort(key=lambda i: (str(bound.account(int(p.account[i]))), i))
     buckets = [int(p.bucket[i]) for i in rows]
     known = {b: ExactBucket(bound, b) for b in set(buckets)}
-    made = [candidate(evaluation, i, known[b], place) for place, (i, b) in enumerate(zip(rows, buckets, strict=True), 1)]
+    made = [
+        candidate(evaluation, i, known[b], place) for place, (i, b) in enumerate(zip(rows, buckets, strict=True), 1)
+    ]
     rates = tuple(bound.exact_conversion(i) for i in rows)
     return Queued(tuple(made), tuple(buckets), rates)
 
@@ -236,7 +254,8 @@ def _price(evaluation: Evaluation, bucket: ExactBucket, place: int, deficit: Fra
         price = None if given is None else given.exact(int(evaluation.bound.market_row[position.number]))
         if price is None:
             symbol = evaluation.plan.instruments.symbols[position.number]
-            raise SnapshotError(Finding("missing_value", f"deleveraging needs `{word}` of {symbol}", "add it to `markets`"))
+            message = f"deleveraging needs `{word}` of {symbol}"
+            raise SnapshotError(Finding("missing_value", message, "add the column to `markets`"))
         return price
     return bankruptcy_price(position, deficit)
 
@@ -253,13 +272,26 @@ def bankruptcy_price(position: ExactPosition, deficit: Fraction) -> Fraction:
     return price if price > 0 else position.mark_price
 
 
-def waved(
-    evaluation: Evaluation, events: Sequence[Demand]
-) -> dict[tuple[str, str], Queued]:
-    """Return the candidates of every (instrument, side) that events take from."""
-    sides = dict.fromkeys((d.instrument, d.side) for d in events)
-    return {key: queued(evaluation, *key) for key in sides}
+def supposed(
+    evaluation: Evaluation, instrument: str, side: Side, *, quantity: Fraction | None = None,
+    budget: Fraction | None = None, price: Fraction | None = None, seed: int = 0,
+) -> Bankruptcy:  # fmt: skip
+    """Return an event that is supposed: contracts to take from the positions on `side`, or money to raise there.
 
-
-__all__ = ["Bankruptcy", "Queued", "bankruptcies", "bankruptcy_price", "candidates", "demand", "queued", "reduced"]
-_ = exact_position_row
+    Without a price it executes 1 % of the mark against those who give. A budget becomes the contracts that raise it at
+    the price, rounded up to whole lots; its deficit is the budget. QueryError where the price raises nothing.
+    """
+    mark = evaluation.bound.exact_mark(instrument_number(evaluation, instrument))
+    if price is None:
+        price = mark * (1 - DEFAULT_MOVE if side == "long" else 1 + DEFAULT_MOVE)
+    one = demand(evaluation, instrument, side, Fraction(1), price, seed=seed)
+    if budget is None:
+        assert quantity is not None
+        deficit = max(Fraction(0), one.lost(quantity))
+        return Bankruptcy("", -1, replace(one, contracts=quantity, deficit=deficit))
+    if one.deficit <= 0:
+        message = f"closing {side}s of {one.instrument} at this price raises no money"
+        better = "below" if side == "long" else "above"
+        raise QueryError(Finding("invalid_value", message, f"give a price {better} the mark"))
+    lots = -(-budget / one.deficit // one.lot)
+    return Bankruptcy("", -1, replace(one, contracts=lots * one.lot, deficit=budget))

@@ -96,19 +96,8 @@ def _form(demand: Demand, candidates: Candidates, found: Allocation) -> str | No
 def _contracts_opposite(
     allocate: AllocateAdl, demand: Demand, candidates: Candidates, _: Collection[str]
 ) -> str | None:
-    found = allocate(demand, candidates)
-    wrong = _form(demand, candidates, found)
-    if wrong is not None:
-        return wrong
-    for c, given in zip(candidates, found.given, strict=True):
-        if given != c.contracts and given % demand.lot and _in_lots(demand, candidates, found):
-            return f"{c.account} gives {_text(given)}, neither whole lots nor all of its {_text(c.contracts)}"
-    return None
-
-
-def _in_lots(demand: Demand, candidates: Candidates, found: Allocation) -> bool:
-    """Return whether the answer is in lots at all: a policy of exact shares is not, and may say so."""
-    return any(g and g % demand.lot == 0 and g != c.contracts for g, c in zip(found.given, candidates, strict=True))
+    # Candidates are the opposite side already; what is left to hold is that contracts and nothing else balance.
+    return _form(demand, candidates, allocate(demand, candidates))
 
 
 def _profit_only(allocate: AllocateAdl, demand: Demand, candidates: Candidates, _: Collection[str]) -> str | None:

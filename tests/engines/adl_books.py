@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction as F
+from fractions import Fraction
 
 from hypothesis import strategies as st
 
 from riskpolicy.engines.core.adl import Candidate, Demand
+
+F = Fraction
 
 
 def demand(contracts=10, *, price=90, mark=100, side="long", lot=1, deficit=None, inverse=False, size=1, **more):

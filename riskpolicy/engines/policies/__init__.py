@@ -70,7 +70,7 @@ POLICIES: dict[str, Listed] = {
         "from a seeded start, one after the other, skipping who can not trade",
     ),
     "lexicographic": Listed(
-        lexicographic, _QUEUE, ("split_proof",), "one after the other by keys: leverage, profit, smallest equity",
+        lexicographic, _QUEUE, (), "one after the other by keys: leverage, profit, smallest equity",
     ),
 }  # fmt: skip
 

@@ -53,6 +53,8 @@ def queue(
 
     With ties of `group`, those of equal score give together, pro rata by contracts.
     """
+    if ties not in ("rank", "group"):
+        raise QueryError(Finding("unknown_choice", f"`{ties}` is no way to decide ties", "say rank or group"))
 
     def allocate(demand: Demand, candidates: Sequence[Candidate]) -> Allocation:
         room = rooms(demand, candidates, numeraire, whole_lots=whole_lots)

@@ -30,6 +30,10 @@ FACE = GROUND | {
     "engines.funds",
     "engines.resolve",
     "engines.heal",
+    "engines.adl_metrics",
+    "engines.candidates",
+    "engines.comparison",
+    "engines.policies",
 }
 
 #: What each room may import of ours, itself aside.
@@ -44,6 +48,10 @@ MAY_IMPORT = {
     "compiler": GROUND | {"ruleset", "expressions", "plan", "kernel"},
     "engines.core": GROUND | {"plan", "kernel", "snapshot"},
     **dict.fromkeys(MECHANISMS, CORE),
+    "engines.policies": CORE | {"engines.allocation"},
+    "engines.adl_metrics": CORE,
+    "engines.candidates": CORE | MECHANISMS | {"engines.evaluate"},
+    "engines.comparison": CORE | {"engines.adl_metrics", "engines.candidates", "engines.evaluate", "engines.policies"},
     # An evaluation offers its resolution, which it imports when asked.
     "engines.evaluate": CORE | MECHANISMS | {"engines.resolve"},
     "engines.resolve": CORE | MECHANISMS | {"engines.evaluate", "engines.resolving"},

@@ -55,7 +55,7 @@ MAY_IMPORT = {
     # An evaluation offers its resolution, which it imports when asked.
     "engines.evaluate": CORE | MECHANISMS | {"engines.resolve"},
     "engines.resolve": CORE | MECHANISMS | {"engines.evaluate", "engines.resolving"},
-    "engines.resolving": CORE | MECHANISMS | {"engines.evaluate"},
+    "engines.resolving": CORE | MECHANISMS | {"engines.evaluate", "engines.candidates", "engines.policies"},
     **{f"engines.{name}": CORE | MECHANISMS | {"engines.evaluate"} for name in ("check", "heal")},
     "engines.explain": CORE | MECHANISMS | {"engines.evaluate", "engines.heal"},
     "hooks": GROUND | {"engines.core"},

@@ -40,6 +40,16 @@ class Deleveraged:
     lost: Fraction
 
 
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Somebody opposite to a bankrupt position from whom nothing was taken, and why."""
+
+    account: str
+    instrument: str
+    against: str
+    why: str
+
+
 @dataclass
 class Resolution:
     """What happened, in order; who paid; what nobody paid; and the snapshot after it, which can be evaluated again.
@@ -58,6 +68,7 @@ class Resolution:
     resumes: dict[str, Fraction] = field(default_factory=dict)
     whys: dict[tuple[str, str], list[tuple[Fraction, str]]] = field(default_factory=dict)
     regime: Regime | None = None
+    skipped: list[Skipped] = field(default_factory=list)
 
     def taken_from(self, account: str | int) -> list[Deleveraged]:
         """Return what deleveraging took from an account."""
@@ -75,6 +86,11 @@ class Resolution:
                 d.rule,
             )
             for d in self.taken_from(name)
+        ]
+        lines += [
+            Reason(f"not deleveraged in {s.instrument} against {s.against}: {s.why}", "deleveraging.take")
+            for s in self.skipped
+            if s.account == name
         ]
         head = (
             f"account {name}: {len(lines)} event{'' if len(lines) == 1 else 's'}"
@@ -141,6 +157,10 @@ class Resolution:
                     "rule": d.rule,
                 }
                 for d in self.deleveraged
+            ],
+            "skipped": [
+                {"account": s.account, "instrument": s.instrument, "against": s.against, "why": s.why}
+                for s in self.skipped
             ],
             "residual": {currency: _text(amount) for currency, amount in self.residual.items()},
             "regime": _plain_regime(self.regime),

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from riskpolicy.engines.core.adl import Candidate
 from riskpolicy.engines.core.draw import Loss, Payers
 from riskpolicy.engines.core.exact import (
     ZERO,
@@ -79,6 +80,10 @@ class Books:
         self.assigned: dict[tuple[str, int], Fraction] = {}
         self.shared: dict[int, Fraction] = {}
         self.passed: dict[int, int] = {}
+        self.active: dict[int, bool] = {}
+        self.asked = 0
+        self.sides: dict[tuple[int, str], tuple[list[int], list[Candidate]]] = {}
+        self.why_not: dict[tuple[str, int], str] = {}
         self.now: dict[int, ExactBucket] = {}
         self.known: dict[int, ExactPosition] = {}
         self.wallets: dict[int, Fraction] = {}
@@ -145,7 +150,10 @@ class Books:
 
     def fund_number(self, bucket: int, name: str) -> Number:
         """Return a number of the fund behind a bucket, its balance as it is now; NaN where nobody says."""
-        fund = fund_behind(self.bound, bucket)
+        return self.number_of_fund(fund_behind(self.bound, bucket), name)
+
+    def number_of_fund(self, fund: int, name: str) -> Number:
+        """Return a number of a fund (-1 for none), its balance as it is now; NaN where nobody says."""
         if name == "fund_balance" and fund >= 0:
             has = self.payers.balance[fund]
             return math.nan if has is None else has * self.plan.requirements.quantum[self.plan.funds[fund].currency]

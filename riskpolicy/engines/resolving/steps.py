@@ -10,16 +10,16 @@ from riskpolicy.engines.core.changes import account_code
 from riskpolicy.engines.core.draw import equal_parts
 from riskpolicy.engines.core.exact import ZERO, ExactBucket, ExactPosition, Holding, position_row
 from riskpolicy.engines.core.funds import fund_row
-from riskpolicy.engines.core.resolution import Deleveraged
+from riskpolicy.engines.core.resolution import Deleveraged, Skipped
 from riskpolicy.engines.execution import Fill
 from riskpolicy.engines.liquidation import BANKRUPT, HEALTHY
 from riskpolicy.engines.resolving.books import DEFAULT_LOT
-from riskpolicy.engines.resolving.staged import Staged
+from riskpolicy.engines.resolving.closing import Closing
 from riskpolicy.plan.plan import Step
 from riskpolicy.snapshot.columns import Ids
 
 
-class Steps(Staged):
+class Steps(Closing):
     """The steps of a ruleset, each a method by its word."""
 
     def liquidate(self, bucket: int) -> None:
@@ -305,7 +305,14 @@ class Steps(Staged):
         if rules is None:
             return
         for i, p in self.left(bucket, step.unless):
+            if not self.is_on(p.number, rules):
+                self.note(bucket, step, f"deleveraging of {self.symbol(p.number)} is not triggered")
+                continue
             price = self.price(bucket, i, rules.price) or p.mark_price
+            if not rules.plain or self.ranker is not None or self.allocator is not None:
+                for other, size in self.allocated(bucket, p, price, rules):
+                    self.close_against(bucket, i, other, size, price, step)
+                continue
             left = abs(p.quantity)
             for other in self.queue(p):
                 if left == 0:
@@ -315,8 +322,10 @@ class Steps(Staged):
                     continue
                 size = min(left, abs(winner.quantity))
                 if not self.bears(other, size, price):
-                    name = self.name(int(self.bound.positions.bucket[other]))
-                    self.note(bucket, step, f"{name} skipped: bankruptcy prices do not overlap")
+                    name, symbol = self.name(int(self.bound.positions.bucket[other])), self.symbol(p.number)
+                    why = "bankruptcy prices do not overlap"
+                    self.note(bucket, step, f"{name} skipped: {why}")
+                    self.result.skipped.append(Skipped(name, symbol, self.name(bucket), why))
                     continue
                 self.close_against(bucket, i, other, size, price, step)
                 left -= size

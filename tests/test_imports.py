@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "riskpolicy"
-GROUND = {"arrow", "errors", "numbers", "vocabulary"}
+GROUND = {"_rational", "arrow", "errors", "numbers", "vocabulary"}
 CORE = GROUND | {"plan", "kernel", "snapshot", "engines.core"}
 MECHANISMS = {
     f"engines.{name}"
@@ -31,11 +31,16 @@ FACE = GROUND | {
     "engines.funds",
     "engines.resolve",
     "engines.heal",
+    "engines.adl_metrics",
+    "engines.candidates",
+    "engines.comparison",
+    "engines.policies",
 }
 
 #: What each room may import of ours, itself aside.
 MAY_IMPORT = {
     **{room: set() for room in GROUND},
+    "numbers": {"_rational"},
     "ruleset": GROUND,
     "expressions": GROUND,
     "kernel": GROUND,
@@ -44,10 +49,14 @@ MAY_IMPORT = {
     "compiler": GROUND | {"ruleset", "expressions", "plan", "kernel"},
     "engines.core": GROUND | {"plan", "kernel", "snapshot"},
     **dict.fromkeys(MECHANISMS, CORE),
+    "engines.policies": CORE | {"engines.allocation"},
+    "engines.adl_metrics": CORE,
+    "engines.candidates": CORE | MECHANISMS | {"engines.evaluate"},
+    "engines.comparison": CORE | {"engines.adl_metrics", "engines.candidates", "engines.evaluate", "engines.policies"},
     # An evaluation offers its resolution, which it imports when asked.
     "engines.evaluate": CORE | MECHANISMS | {"engines.resolve"},
     "engines.resolve": CORE | MECHANISMS | {"engines.evaluate", "engines.resolving"},
-    "engines.resolving": CORE | MECHANISMS | {"engines.evaluate"},
+    "engines.resolving": CORE | MECHANISMS | {"engines.evaluate", "engines.candidates", "engines.policies"},
     **{f"engines.{name}": CORE | MECHANISMS | {"engines.evaluate"} for name in ("check", "heal")},
     "engines.explain": CORE | MECHANISMS | {"engines.evaluate", "engines.heal"},
     "hooks": GROUND | {"engines.core"},

@@ -10,6 +10,7 @@ import click
 
 from riskpolicy import __version__
 from riskpolicy.arrow import ArrowReadError
+from riskpolicy.cli.adl import adl
 from riskpolicy.cli.check import check
 from riskpolicy.cli.common import OUR_FAULT, UNUSABLE, show_findings
 from riskpolicy.cli.evaluate import evaluate
@@ -33,7 +34,7 @@ def cli() -> None:
     """
 
 
-for command in (check, evaluate, explain, fees, fmt, import_, init, resolve, scaffold_tests, schema, test):
+for command in (adl, check, evaluate, explain, fees, fmt, import_, init, resolve, scaffold_tests, schema, test):
     cli.add_command(command)
 
 

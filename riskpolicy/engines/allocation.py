@@ -46,6 +46,25 @@ def capped_equal(capacity: Amounts, budget: Fraction) -> list[Fraction]:
     return [min(c, level) for c in able]
 
 
+def water_level(weights: Amounts, capacity: Amounts, budget: Fraction) -> list[Fraction]:
+    """Take min(level x weight, capacity) of everybody: the one level that raises the budget.
+
+    Who has no weight gives nothing, so that less than the budget may be raised.
+    """
+    able = [max(Fraction(0), c) if w > 0 else Fraction(0) for w, c in zip(weights, capacity, strict=True)]
+    if budget >= sum(able, Fraction(0)):
+        return able
+    left, weight = max(Fraction(0), budget), sum((w for w, c in zip(weights, able, strict=True) if c), Fraction(0))
+    level = Fraction(0)
+    for filled, w, c in sorted((c / w, w, c) for w, c in zip(weights, able, strict=True) if c):
+        level = left / weight
+        if level <= filled:
+            break
+        left -= c
+        weight -= w
+    return [min(c, level * w) for w, c in zip(weights, able, strict=True)]
+
+
 def in_lots(shares: Amounts, capacity: Sequence[int], lots: int) -> list[int]:
     """Return whole lots for fractional shares by the largest remainder, none beyond its capacity.
 
@@ -88,6 +107,36 @@ def least_leverage(quantity: Amounts, equity: Amounts, price: Fraction, contract
             break
     for i in able:
         given[i] = quantity[i] - min(quantity[i], max(Fraction(0), level) * equity[i] / price)
+    return given
+
+
+def least_leverage_within(
+    quantity: Amounts, room: Amounts, equity: Amounts, price: Fraction, contracts: Fraction
+) -> list[Fraction]:
+    """Return what `least_leverage` does where only a part of a quantity, its room, may be taken.
+
+    Who has no equity closes first; if not all of them close, each gives the same share of its room. Of the others
+    max(quantity - room, min(quantity, level x equity / price)) stays.
+    """
+    first = [r if e <= 0 else Fraction(0) for r, e in zip(room, equity, strict=True)]
+    given = pro_rata(first, contracts)
+    left = min(contracts, sum(room, Fraction(0))) - sum(given, Fraction(0))
+    able = [i for i, e in enumerate(equity) if e > 0 and room[i] > 0]
+    if left <= 0:
+        return given
+    # Lower the level past the leverages at which somebody starts to give, or has given all its room.
+    turns = [(quantity[i] * price / equity[i], equity[i] / price) for i in able]
+    turns += [((quantity[i] - room[i]) * price / equity[i], -equity[i] / price) for i in able]
+    turns.sort(key=lambda turn: -turn[0])
+    level, slope, raised = turns[0][0], Fraction(0), Fraction(0)
+    for at, change in turns:
+        if slope and raised + slope * (level - at) >= left:
+            break
+        raised += slope * (level - at)
+        level, slope = at, slope + change
+    level -= (left - raised) / slope if slope else Fraction(0)
+    for i in able:
+        given[i] = min(room[i], max(Fraction(0), quantity[i] - level * equity[i] / price))
     return given
 
 

@@ -70,6 +70,21 @@ def split_fee(fees: Fees, kind: Kind, amount: int, quantum: Fraction) -> tuple[F
     return (*parts, FeeShare(fees.residue, left, "fees.residue", fees.residue_fund))
 
 
+def fee_shares_of(plan: Plan, kind: Kind, amount: int, currency: int) -> list[FeeShare]:
+    """Return who gets a fee under a plan, `@fees` where it has no split; only funds of the fee's currency are fed.
+
+    A fund of another currency would have to sell first, so its part waits with `@fees`.
+    """
+    if plan.fees is None:
+        return [FeeShare("@fees", amount, "fees", -1)]
+    shares = []
+    quantum = plan.requirements.quantum[currency]
+    for share in split_fee(plan.fees, kind, amount, quantum):
+        other = share.fund >= 0 and plan.funds[share.fund].currency != currency
+        shares.append(share._replace(receiver="@fees", fund=-1) if other else share)
+    return [share for share in shares if share.quanta]
+
+
 def fee_shares(fees: Fees, kind: Kind) -> dict[str, Fraction]:
     """Return the part of a fee of this kind that each receiver gets, caps and whole quanta apart; they sum to 1."""
     shares: dict[str, Fraction] = {}

@@ -94,4 +94,6 @@ def _joined(one: Resolution, other: Resolution) -> Resolution:
     return Resolution(
         [*one.steps, *other.steps], [*one.draws, *other.draws], [*one.deleveraged, *other.deleveraged],
         dict(sorted(residual.items())), ledger, other.after, other.waiting, other.resumes,
+        {key: [*one.whys.get(key, []), *other.whys.get(key, [])] for key in {**one.whys, **other.whys}}, one.regime,
+        [*one.skipped, *other.skipped],
     )  # fmt: skip

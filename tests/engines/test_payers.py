@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from riskpolicy.errors import SnapshotError
+from riskpolicy.errors import QueryError, SnapshotError
 from riskpolicy.snapshot.write import snapshot_dict
 from tests import venue
 from tests.engines.test_resolve import MARKET, drawn, ruleset
@@ -232,3 +232,76 @@ def test_resolving_what_comes_after_changes_nothing_at_the_same_instant():
     first = policy.evaluate(book(("BTC", 10))).resolve()
     again = policy.evaluate(replace(first.after)).resolve()
     assert (again.steps, again.draws, again.ledger.entries) == ([], [], [])
+
+
+FEES = {
+    "tiers": [
+        {"id": "base", "volume": 0, "maker": "0.02%", "taker": "0.05%"},
+        {"id": "vip", "volume": 1000, "maker": "-0.01%", "taker": "0.03%"},
+    ],
+    "split": [
+        {"id": "fund", "to": "main", "share": "50%", "on": ["liquidation", "deleveraging"]},
+        {"id": "ref", "to": "referrers", "share": "10%", "on": ["taker"]},
+    ],
+    "residue": "treasury",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("volume", "liquidity", "fees"),
+    [
+        # 3 x 90 = 270: 0.135 is 14 cents to even, one to those who refer.
+        (None, "taker", {"@referrers": 1, "@treasury": 13}),
+        (999, "maker", {"@treasury": 5}),
+        (1000, "taker", {"@treasury": 8}),
+        (1000, "maker", {"@treasury": -3}),
+    ],
+)
+def test_a_fill_pays_the_fee_of_its_tier(volume, liquidity, fees):
+    made = {**rules(), "fees": FEES}
+    tables = book(("BTC", -50))
+    if volume is not None:
+        tables["accounts"][0]["volume"] = volume
+    fill = {"kind": "fill", "account": "A0", "instrument": "BTC", "side": "sell", "quantity": 3, "price": 90}
+    result = venue.evaluate(made, tables).resolve(events=[{**fill, "liquidity": liquidity}])
+    assert {k: v for k, v in booked(result).items() if k in ("@referrers", "@treasury")} == fees
+    after = {row["account"]: row for row in snapshot_dict(result.after)["accounts"]}
+    assert F(str(after["A0"]["balance"])) == 150 - 30 - F(sum(fees.values()), 100)
+
+
+def test_a_liquidation_fee_is_split_and_feeds_the_fund():
+    made = {**rules({"id": "fund", "pays": "main"}), "fees": FEES}
+    made["liquidation"]["steps"] = [{**MARKET, "fee": "1%"}]
+    result = venue.evaluate(made, book(("BTC", -5))).resolve()
+    # Nine of 900, half of it to the fund, which then pays the deficit of four.
+    others = {name: amount for name, amount in booked(result).items() if name != "A0"}
+    assert others == {"@market": -90000, "@main": 450 - 400, "@treasury": 450}
+    (fund,) = snapshot_dict(result.after)["funds"]
+    assert fund["balance"] == 1000.5
+
+
+def told(reason):
+    return [reason.statement, *(line.statement for line in reason.children)]
+
+
+def test_a_draw_says_what_set_it_and_who_was_passed_over():
+    made = rules(
+        {"id": "never", "pays": "main", "when": "equity > 1000000 * settle"},
+        {"id": "fund", "pays": "main", "per_account": 7},
+    )  # fmt: skip
+    made["regime"] = {"protects": ["client_assets"], "recourse": "none", "insolvency": "claims rank equally"}
+    result = venue.evaluate(made, book(("BTC", 10), ("BTC", 3))).resolve()
+    assert told(result.explain_draw("fund")) == [
+        "fund pays 10 USDT", "A0: 7, its cap for an account of 7", "A1: 3, all of the 3 that is due",
+    ]  # fmt: skip
+    assert told(result.explain_draw("never"))[0] == "never pays nothing"
+    chain = told(result.explain("A0"))
+    assert chain[2:] == [
+        "never pays nothing: its condition does not hold", "fund pays 7 USDT", "end pays 3 USDT",
+        "no layer may touch client assets of others",
+        "beyond its margin the account owes nothing: recourse is none",
+        "if the venue is insolvent: claims rank equally",
+    ]  # fmt: skip
+    with pytest.raises(QueryError, match="no layer `fun` was asked to pay"):
+        result.explain_draw("fun")
+    assert result.to_dict()["regime"]["recourse"] == "none"

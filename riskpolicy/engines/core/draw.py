@@ -6,15 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from riskpolicy.numbers import fraction_text
 from riskpolicy.plan.plan import Layer
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What one layer paid, in quanta."""
+    """What one layer paid, in quanta, and why no more; 0 where it was passed over."""
 
     layer: Layer
     amount: int
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +44,31 @@ class Payers:
 
     def room(self, layer: Layer, left: int, quantum: Fraction, loss: Loss) -> int:
         """Return the most that a fund's layer can pay, by its balance, caps and mode; `left` is what is due."""
+        return self.limit(layer, left, quantum, loss)[0]
+
+    def limit(self, layer: Layer, left: int, quantum: Fraction, loss: Loss) -> tuple[int, str]:
+        """Return the same, and what sets it, as words with money in it."""
         has = self.balance[layer.fund]
         if has is None or has <= 0:
-            return 0
-        most = has - 1 if layer.draw == "leave_unit" else has
-        paid = self.paid.get((layer.id, "", ""), 0)
-        if layer.cap is not None:
-            most = min(most, int(layer.cap / quantum) - paid)
-        if layer.cap_share is not None:
-            most = min(most, int(layer.cap_share * (self.opening[layer.fund] or 0)) - paid)
-        if layer.per_account is not None:
-            most = min(most, int(layer.per_account / quantum) - self.paid.get((layer.id, "account", loss.account), 0))
-        if layer.per_market is not None:
-            most = min(most, int(layer.per_market / quantum) - self.paid.get((layer.id, "market", loss.market), 0))
+            return 0, "the fund is empty" if has is not None else "nobody says what the fund has"
+        bounds = [(has, "all that the fund has")]
+        if layer.draw == "leave_unit":
+            bounds.append((has - 1, "all that the fund has but one quantum"))
+        for cap, key, words in (
+            (layer.cap, ("", ""), "its cap"),
+            (None if layer.cap_share is None else layer.cap_share * (self.opening[layer.fund] or 0) * quantum,
+             ("", ""), "its share of the balance at the start"),
+            (layer.per_account, ("account", loss.account), "its cap for an account"),
+            (layer.per_market, ("market", loss.market), f"its cap for {loss.market}"),
+        ):  # fmt: skip
+            if cap is not None:
+                paid = self.paid.get((layer.id, *key), 0)
+                before = f", {_money(paid, quantum)} of which is paid" if paid else ""
+                bounds.append((int(cap / quantum) - paid, f"{words} of {fraction_text(cap)}{before}"))
+        most, words = min(bounds, key=lambda bound: bound[0])
         if layer.draw == "all_or_nothing" and most < left:
-            return 0
-        return max(0, most)
+            return 0, f"it pays all or nothing, and {words} is less than {_money(left, quantum)}"
+        return max(0, most), words
 
     def pay(self, layer: Layer, amount: int, loss: Loss) -> None:
         """Take an amount out of a layer's fund."""
@@ -92,7 +103,7 @@ def draw(
     opened: Callable[[Layer], bool],
     loss: Loss = _NOBODY,
 ) -> list[Drawn]:
-    """Return who pays a deficit of whole quanta; what nobody pays is the residual layer's.
+    """Return who pays a deficit of whole quanta, passed layers with 0; what nobody pays is the residual layer's.
 
     Socialization pays all that is left.
 
@@ -110,18 +121,31 @@ def draw(
         members = layers[i:end]
         i = end
         if layer.pays == "residual" or (layer.pays == "socialization" and opened(layer)):
-            out.append(Drawn(layer, left))
+            out.append(Drawn(layer, left, "all that is left"))
             return out
-        funds = [m for m in members if m.pays == "fund" and of_currency(m.fund) and opened(m)]
-        rooms = [payers.room(m, left, quantum, loss) for m in funds]
+        funds = [m for m in members if m.pays == "fund" and of_currency(m.fund)]
+        out += [Drawn(m, 0, "its condition does not hold") for m in funds if not opened(m)]
+        funds = [m for m in funds if opened(m)]
+        limits = [payers.limit(m, left, quantum, loss) for m in funds]
+        rooms = [room for room, _ in limits]
         together = payers.group_room(members, quantum)
         most = min(left, sum(rooms) if together is None else min(together, sum(rooms)))
-        for member, amount in zip(funds, shares(rooms, most), strict=True):
+        before = left
+        for member, amount, (room, words) in zip(funds, shares(rooms, most), limits, strict=True):
             if amount:
                 payers.pay(member, amount, loss)
-                out.append(Drawn(member, amount))
-                left -= amount
+            left -= amount
+            if amount == before:
+                words = f"all of the {_money(before, quantum)} that is due"
+            elif amount < room:
+                words = f"in proportion to what its group can pay, {_money(sum(rooms), quantum)}"
+                words += "" if together is None or together > sum(rooms) else ", within the group's cap"
+            out.append(Drawn(member, amount, words))
     return out
+
+
+def _money(quanta: int, quantum: Fraction) -> str:
+    return fraction_text(quanta * quantum)
 
 
 def shares(rooms: Sequence[int], amount: int) -> list[int]:

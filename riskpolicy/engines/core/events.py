@@ -41,7 +41,7 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; `values` are the columns of the table that it touches, `at` its instant, None for the same as before."""
+    """One event; `values` are columns of the table that it touches, `at` its instant, None for the one before."""
 
     sequence: int
     kind: str

@@ -11,7 +11,7 @@ from riskpolicy.engines.core.funds import members_of
 from riskpolicy.engines.core.standing import with_standing
 from riskpolicy.engines.resolving.steps import Steps
 from riskpolicy.errors import Finding, SnapshotError
-from riskpolicy.snapshot.edit import with_label, with_numbers, with_row, without_rows
+from riskpolicy.snapshot.edit import with_choice, with_label, with_numbers, with_row, without_rows
 from riskpolicy.snapshot.snapshot import Snapshot
 
 
@@ -38,6 +38,9 @@ class Aftermath(Steps):
             snapshot = with_numbers(snapshot, "funds", "balance", balances)
         if self.cancelled:
             snapshot = without_rows(snapshot, "orders", self.cancelled)
+        if self.active:
+            cells = {int(self.bound.market_row[n]): "true" if on else "false" for n, on in self.active.items()}
+            snapshot = with_choice(snapshot, "markets", "adl_active", cells)
         snapshot = self.with_members(snapshot)
         snapshot = self.with_drawn(snapshot)
         if self.timed:

@@ -12,13 +12,24 @@ import numpy as np
 
 from riskpolicy.engines.core.bind import bind
 from riskpolicy.engines.core.bound import CROSS, Bound
-from riskpolicy.engines.core.changes import account_code, amount, instrument_number, paid_to, read_fill, with_fill
+from riskpolicy.engines.core.changes import (
+    Fill,
+    account_code,
+    amount,
+    instrument_number,
+    paid_to,
+    read_fill,
+    with_fill,
+)  # fmt: skip
 from riskpolicy.engines.core.events import Event
-from riskpolicy.engines.resolving.books import FEES, MARKET, WITHDRAWALS
+from riskpolicy.engines.core.funds import fund_row
+from riskpolicy.engines.fees import fee_due, fee_shares_of, fee_tier
+from riskpolicy.engines.resolving.books import MARKET, WITHDRAWALS
 from riskpolicy.engines.resolving.staged import Bid
 from riskpolicy.errors import Finding, SnapshotError
 from riskpolicy.numbers import NumberError, exact, parse_decimal
 from riskpolicy.plan.plan import Plan
+from riskpolicy.snapshot.columns import Ids
 from riskpolicy.snapshot.edit import with_choice, with_numbers
 from riskpolicy.snapshot.snapshot import Snapshot
 from riskpolicy.vocabulary import MARKET_STATES
@@ -156,7 +167,44 @@ def _fill(bound: Bound, event: Event) -> Applied:
         "event.fill", "fill", ((account, currency, -paid), (MARKET, currency, paid)),
         ((account, symbol, fill.quantity), (MARKET, symbol, -fill.quantity)),
     )  # fmt: skip
-    return Applied(snapshot, (posting,))
+    if plan.fees is None:
+        return Applied(snapshot, (posting,))
+    return _with_fee(bound, event, Applied(snapshot, (posting,)), fill, abs(worth), code)
+
+
+def _with_fee(bound: Bound, event: Event, applied: Applied, fill: Fill, notional: Fraction, code: int) -> Applied:
+    """Add the fee of a fill: by the account's tier, as maker or taker, split as the ruleset says."""
+    plan, kind = bound.plan, str(event.values.get("liquidity", "taker"))
+    assert plan.fees is not None
+    if kind not in ("maker", "taker"):
+        raise fault("unknown_choice", event, f"`{kind}` is no liquidity", "say maker or taker")
+    currency, quantum = plan.currencies[code], plan.requirements.quantum[code]
+    tier = fee_tier(plan.fees, *_volume(bound, fill.account))
+    fee = fee_due(tier.maker if kind == "maker" else tier.taker, notional, quantum)
+    if not fee:
+        return applied
+    shares = fee_shares_of(plan, "maker" if kind == "maker" else "taker", fee, code)
+    money = [(str(bound.account(fill.account)), currency, -fee), *((s.receiver, currency, s.quanta) for s in shares)]
+    snapshot = paid_to(bound, applied.snapshot, fill, -fee * quantum)
+    fed = {s.fund: s.quanta * quantum for s in shares if s.fund >= 0}
+    balance = snapshot.numbers("funds", "balance")
+    for fund, value in fed.items():
+        row = fund_row(bound, fund)
+        if row >= 0 and balance is not None:
+            after = (balance.exact(row) or Fraction(0)) + value
+            snapshot = with_numbers(snapshot, "funds", "balance", {row: after})
+    posting = Posting(f"fees.tiers.{tier.id}", f"{kind} fee", tuple(money))
+    return Applied(snapshot, (*applied.postings, posting))
+
+
+def _volume(bound: Bound, account: int) -> tuple[Fraction | None, str | None]:
+    """Return an account's traded volume and its fee tier, None for what the snapshot does not say."""
+    owners = bound.snapshot.ids("accounts", "account").codes
+    volume, named = bound.snapshot.numbers("accounts", "volume"), bound.snapshot.tables["accounts"].get("fee_tier")
+    rows = np.flatnonzero(owners == account).tolist()
+    volumes = [v for row in rows if volume is not None and (v := volume.exact(row)) is not None]
+    names = [str(named.label(row)) for row in rows if isinstance(named, Ids) and str(named.label(row))]
+    return (sum(volumes, Fraction(0)) if volumes else None), (names[0] if names else None)
 
 
 def _deposit(bound: Bound, event: Event) -> Applied:
@@ -303,4 +351,3 @@ _APPLY = {
     "mark": _mark, "fill": _fill, "funding": _funding, "deposit": _deposit, "withdraw": _withdraw,
     "default": _default, "auction": _auction,
 }  # fmt: skip
-_ = FEES

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from riskpolicy.engines.core.draw import Drawn, draw, shares
+from riskpolicy.engines.core.exact import ZERO
 from riskpolicy.engines.core.funds import loss_of, member_rooms, members_of, pays_for
 from riskpolicy.engines.core.resolution import Done
 from riskpolicy.engines.liquidation import BANKRUPT
@@ -38,6 +39,9 @@ class Losses(Books):
 
         loss = loss_of(self.bound, bucket)
         for drawn in draw(self.plan.layers, deficit, self.payers, quantum, of_currency, opened, loss):
+            self.result.whys.setdefault((drawn.layer.id, loss.account), []).append((drawn.amount * quantum, drawn.why))
+            if not drawn.amount:
+                continue
             if drawn.layer.window is not None:
                 self.windowed.append((drawn.layer.id, loss, drawn.amount * quantum))
             self.paid(bucket, drawn, currency, quantum)
@@ -63,7 +67,7 @@ class Losses(Books):
         amount = drawn.amount * quantum
         self.result.draws.append((layer.name, currency, amount, layer.id, account))
         if layer.pays == "residual":
-            self.result.residual[currency] = self.result.residual.get(currency, Fraction(0)) + amount
+            self.result.residual[currency] = self.result.residual.get(currency, ZERO) + amount
 
     def payers_in(self, fund: int, amount: int) -> list[tuple[str, int]]:
         """Return who pays what a fund pays: the fund, or its members in proportion to what each can."""
@@ -93,10 +97,10 @@ class Losses(Books):
             weight = abs(held.quantity) * self.plan.instruments.contract_size_exact[held.instrument]
             if layer.by == "profit":
                 now = self.worth(held.instrument, held.quantity, held.mark_price)
-                weight = max(Fraction(0), now - self.worth(held.instrument, held.quantity, held.entry_price))
+                weight = max(ZERO, now - self.worth(held.instrument, held.quantity, held.entry_price))
             payers.append(of)
             weights.append(weight)
-        total = sum(weights, Fraction(0))
+        total = sum(weights, ZERO)
         parts = [int(drawn.amount * w / total) for w in weights] if total else []
         left = drawn.amount - sum(parts)
         if not total:
@@ -109,7 +113,7 @@ class Losses(Books):
         for of, part in zip(payers, parts, strict=True):
             self.enter(of)
             self.add(of, -part * quantum)
-            self.shared[of] = self.shared.get(of, Fraction(0)) + part * quantum
+            self.shared[of] = self.shared.get(of, ZERO) + part * quantum
             self.result.steps.append(Done(self.name(of), layer.id, "pays its share of a loss", amount=part * quantum))
         self.add(bucket, drawn.amount * quantum)
         self.result.draws.append((layer.name, currency, drawn.amount * quantum, layer.id, account))

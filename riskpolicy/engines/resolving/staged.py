@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from riskpolicy.engines.core.exact import Change, ExactBucket, ExactPosition
+from riskpolicy.engines.core.exact import ZERO, Change, ExactBucket, ExactPosition
 from riskpolicy.engines.core.standing import Standing, instant_of, standing_of
 from riskpolicy.engines.liquidation import HEALTHY, LIQUIDATABLE
 from riskpolicy.engines.margin import trigger_health
@@ -37,9 +37,9 @@ class Staged(Losses):
     def prepare(self) -> None:
         """Start the clock."""
         plan, tables = self.plan, self.bound.snapshot.tables
-        self.instant = instant_of(self.bound.snapshot) or Fraction(0)
+        self.instant = instant_of(self.bound.snapshot) or ZERO
         self.timed = plan.release is not None or any(s.cooldown or s.ramp or s.timeout for s in plan.steps)
-        self.known = self.timed and any("in_liquidation" in tables[name] for name in ("accounts", "positions"))
+        self.carried = self.timed and any("in_liquidation" in tables[name] for name in ("accounts", "positions"))
         self.before: dict[int, Standing] = {}
         self.stands: dict[int, Standing] = {}
         self.resumes: dict[int, Fraction] = {}
@@ -47,7 +47,7 @@ class Staged(Losses):
     def begin(self, bucket: int) -> None:
         """Take up a bucket where it stood."""
         self.resumes.pop(bucket, None)
-        found = standing_of(self.bound, bucket) if self.known else Standing()
+        found = standing_of(self.bound, bucket) if self.carried else Standing()
         self.before[bucket] = found
         started = found.started if found.in_liquidation and found.started is not None else self.instant
         self.stands[bucket] = replace(found, in_liquidation=True, started=started)
@@ -72,15 +72,15 @@ class Staged(Losses):
         By the trigger, or by the release rule where the bucket is held until then: the margin that is short.
         """
         if self.state(now) == HEALTHY:
-            return Fraction(0)
+            return ZERO
         _, quantum = self.currency(now.bucket)
         trigger = self.plan.trigger
         moves = trigger.of_equity + trigger.of_wallet
         if self.plan.release is None and moves > 0:
-            return max(Fraction(0), -trigger_health(trigger)(now) / moves, -now.equity)
+            return max(ZERO, -trigger_health(trigger)(now) / moves, -now.equity)
 
         def heals(quanta: int) -> bool:
-            balance = self.balance.get(now.bucket, Fraction(0)) + now.change.balance * 0 + quanta * quantum
+            balance = self.balance.get(now.bucket, ZERO) + now.change.balance * 0 + quanta * quantum
             held = {**self.held, **now.change.held}
             return self.state(ExactBucket(self.bound, now.bucket, Change(held, balance=balance))) == HEALTHY
 
@@ -103,7 +103,7 @@ class Staged(Losses):
             until = self.before[bucket].cooldown_until
             if until is not None and self.instant < until:
                 self.wait(bucket, until)
-                return Fraction(0)
+                return ZERO
             if p.notional <= step.above or (until is not None and self.before[bucket].in_liquidation):
                 return Fraction(1)
             return step.portion
@@ -118,7 +118,7 @@ class Staged(Losses):
             return Fraction(1)
         total = lack + stands.freed
         share = step.ramp.initial + (self.instant - stands.started) / step.ramp.duration
-        return max(Fraction(0), (min(Fraction(1), share) * total - stands.freed) / lack)
+        return max(ZERO, (min(Fraction(1), share) * total - stands.freed) / lack)
 
     def sent(self, bucket: int, step: Step, lack: Fraction, allowed: Fraction) -> None:
         """Note what an order of a step has changed: the start of a cooldown, the margin made good."""
@@ -129,10 +129,10 @@ class Staged(Losses):
             self.wait(bucket, until)
         if step.ramp is not None:
             after = self.lack(self.bucket(bucket))
-            freed = stands.freed + max(Fraction(0), lack - after)
+            freed = stands.freed + max(ZERO, lack - after)
             self.stands[bucket] = replace(stands, freed=freed)
             if allowed < 1 and after > 0:
-                self.wait(bucket, self.more_at(step, after, freed, stands.started or Fraction(0)))
+                self.wait(bucket, self.more_at(step, after, freed, stands.started or ZERO))
 
     def more_at(self, step: Step, lack: Fraction, freed: Fraction, started: Fraction) -> Fraction:
         """Return the first whole second after this instant at which a ramp lets more be closed."""
@@ -144,7 +144,7 @@ class Staged(Losses):
         """Return how many contracts a step's order for a position is for."""
         whole, part = abs(p.quantity), self.allowed(bucket, p, step)
         if part <= 0:
-            return Fraction(0)
+            return ZERO
         if step.ramp is not None:
             asked = self.enough(bucket, i, p, step, limit) if step.until == "healthy" else whole
             return min(whole, self.lots(p.number, asked * part))
@@ -182,12 +182,12 @@ class Staged(Losses):
         p = self.holding(i)
         side = -1 if p.quantity > 0 else 1
         fills = self.execution.quote(self.symbol(p.instrument), side * size, p.mark_price, limit)
-        after, gained = p, Fraction(0)
+        after, gained = p, ZERO
         for fill in fills:
             gained -= self.fee(p.instrument, fill, step) * p.conversion
             gained += self.realized(after, fill) * p.conversion
             after = replace(after, quantity=after.quantity + fill.quantity)
-        balance = self.balance.get(bucket, Fraction(0)) + gained
+        balance = self.balance.get(bucket, ZERO) + gained
         return ExactBucket(self.bound, bucket, Change({**self.held, i: after}, balance=balance))
 
     def held_on(self, bucket: ExactBucket) -> int:

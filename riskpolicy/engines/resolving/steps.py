@@ -8,18 +8,18 @@ from fractions import Fraction
 
 from riskpolicy.engines.core.changes import account_code
 from riskpolicy.engines.core.draw import equal_parts
-from riskpolicy.engines.core.exact import ExactBucket, ExactPosition, Holding, position_row
+from riskpolicy.engines.core.exact import ZERO, ExactBucket, ExactPosition, Holding, position_row
 from riskpolicy.engines.core.funds import fund_row
-from riskpolicy.engines.core.resolution import Deleveraged
+from riskpolicy.engines.core.resolution import Deleveraged, Skipped
 from riskpolicy.engines.execution import Fill
 from riskpolicy.engines.liquidation import BANKRUPT, HEALTHY
 from riskpolicy.engines.resolving.books import DEFAULT_LOT
-from riskpolicy.engines.resolving.staged import Staged
+from riskpolicy.engines.resolving.closing import Closing
 from riskpolicy.plan.plan import Step
 from riskpolicy.snapshot.columns import Ids
 
 
-class Steps(Staged):
+class Steps(Closing):
     """The steps of a ruleset, each a method by its word."""
 
     def liquidate(self, bucket: int) -> None:
@@ -78,10 +78,10 @@ class Steps(Staged):
         while True:
             before = abs(self.holding(i).quantity)
             allowed = self.allowed(bucket, p, step)
-            size = self.order_size(bucket, i, p, step, limit) if allowed > 0 else Fraction(0)
+            size = self.order_size(bucket, i, p, step, limit) if allowed > 0 else ZERO
             if size <= 0:
                 return sent
-            lack = self.lack(self.bucket(bucket)) if step.ramp is not None else Fraction(0)
+            lack = self.lack(self.bucket(bucket)) if step.ramp is not None else ZERO
             self.sell(bucket, i, size, step, limit)
             self.sent(bucket, step, lack, allowed if size < before else Fraction(1))
             sent = True
@@ -100,7 +100,7 @@ class Steps(Staged):
             limit = self.price(bucket, i, step.price)
             side = -1 if p.quantity > 0 else 1
             quoted = self.execution.quote(self.symbol(p.number), side * size, p.mark_price, limit)
-            if sum((abs(f.quantity) for f in quoted), Fraction(0)) < size:
+            if sum((abs(f.quantity) for f in quoted), ZERO) < size:
                 self.note(bucket, step, f"{self.symbol(p.number)}: the book does not take all of it")
                 continue
             self.sell(bucket, i, size, step, limit)
@@ -115,7 +115,7 @@ class Steps(Staged):
         down = {"one": now - 1, "two": now - 2, "lowest": first}[step.tiers]
         cap = tiers.exact[max(first, down)].cap
         if now == first or down < first or cap is None:
-            return Fraction(0)
+            return ZERO
         kept = cap / (p.key / abs(p.quantity))
         return min(abs(p.quantity), self.lots(p.number, abs(p.quantity) - kept))
 
@@ -130,7 +130,7 @@ class Steps(Staged):
             side = -1 if p.quantity > 0 else 1
             for name, lots in zip(names, parts, strict=True):
                 if lots:
-                    self.assigned[name, p.number] = self.assigned.get((name, p.number), Fraction(0)) + lots * lot
+                    self.assigned[name, p.number] = self.assigned.get((name, p.number), ZERO) + lots * lot
                     self.trade(bucket, i, Fill(side * lots * lot, price), f"@provider:{name}", step.id, "assigned")
 
     def capacities(self, number: int) -> dict[str, Fraction]:
@@ -145,8 +145,8 @@ class Steps(Staged):
             return {}
         known = self.plan.instruments.number
         rows = [r for r in range(len(who)) if known[str(what.label(r))] == number]
-        left = {str(who.label(r)): (given.exact(r) or Fraction(0)) for r in rows}
-        return {name: room - self.assigned.get((name, number), Fraction(0)) for name, room in left.items()}
+        left = {str(who.label(r)): (given.exact(r) or ZERO) for r in rows}
+        return {name: room - self.assigned.get((name, number), ZERO) for name, room in left.items()}
 
     def _auction(self, bucket: int, step: Step) -> None:
         """Sell to bidders within the reserve, the best price first.
@@ -175,7 +175,7 @@ class Steps(Staged):
         name = self.name(bucket)
         mine = [k for k, b in enumerate(self.bids) if b.instrument == p.number and b.account in (None, name)]
         for k in sorted(mine, key=lambda k: -self.bids[k].price if long else self.bids[k].price):
-            bid, taken = self.bids[k], self.bid_taken.get(k, Fraction(0))
+            bid, taken = self.bids[k], self.bid_taken.get(k, ZERO)
             if reserve is not None and (bid.price < reserve if long else bid.price > reserve):
                 self.note(bucket, step, f"bid of {bid.bidder} is beyond the reserve")
                 continue
@@ -200,7 +200,7 @@ class Steps(Staged):
             fill = Fill(-size if p.quantity > 0 else size, price)
             self.trade(bucket, i, fill, name, step.id, f"takeover by {name[1:]}")
             held = self.inventory_of(step.by)
-            held[p.number] = held.get(p.number, Fraction(0)) - fill.quantity
+            held[p.number] = held.get(p.number, ZERO) - fill.quantity
             self.mark_inventory(bucket, p, fill, step, name)
         if step.leftover == "fund" and not self.left(bucket):
             self.hand_over(bucket, step, name)
@@ -230,30 +230,30 @@ class Steps(Staged):
             room = has
             if step.max_loss is not None:
                 opening = Fraction(self.payers.opening[step.by] or 0) * quantum
-                room = min(room, max(Fraction(0), step.max_loss * opening - self.lost.get(step.by, Fraction(0))))
+                room = min(room, max(ZERO, step.max_loss * opening - self.lost.get(step.by, ZERO)))
             size = min(size, room / loss)
         if step.max_net_notional is not None and p.notional:
             each = p.notional * p.held.conversion / abs(p.quantity)
-            net = held.get(p.number, Fraction(0)) * one
+            net = held.get(p.number, ZERO) * one
             # What it holds on the other side makes room.
-            size = min(size, max(Fraction(0), step.max_net_notional * has / each - net))
+            size = min(size, max(ZERO, step.max_net_notional * has / each - net))
         if step.solvency != "none":
-            left = has - max(Fraction(0), loss) * abs(p.quantity)
-            with_it = {**held, p.number: held.get(p.number, Fraction(0)) + p.quantity}
+            left = has - max(ZERO, loss) * abs(p.quantity)
+            with_it = {**held, p.number: held.get(p.number, ZERO) + p.quantity}
             if size < abs(p.quantity) or left < self.inventory_margin(bucket, with_it, step.solvency):
-                return Fraction(0)
+                return ZERO
         lot = self.plan.instruments.lot[p.number] or DEFAULT_LOT
         return size if size == abs(p.quantity) else size // lot * lot
 
     def inventory_margin(self, bucket: int, held: Mapping[int, Fraction], which: str) -> Fraction:
         """Return the margin at the mark of contracts by instrument, in the currency of a bucket."""
-        total = Fraction(0)
+        total = ZERO
         for number, quantity in held.items():
             if quantity:
                 mark, conversion = self.bound.exact_mark(number), self.bound.conversion_of(bucket, number)
                 p = ExactPosition(self.bound, Holding(number, quantity, mark, mark, conversion=conversion))
                 margin = p.initial_margin if which == "initial" else p.maintenance_margin
-                total += (margin or Fraction(0)) * conversion
+                total += (margin or ZERO) * conversion
         return total
 
     def inventory_of(self, fund: int) -> dict[int, Fraction]:
@@ -268,7 +268,7 @@ class Steps(Staged):
             p = self.bound.positions
             for i in (i for code in codes for i in range(int(p.start[code]), int(p.start[code + 1]))):
                 number = int(p.instrument[i])
-                held[number] = held.get(number, Fraction(0)) + self.holding(i).quantity
+                held[number] = held.get(number, ZERO) + self.holding(i).quantity
             self.inventory[fund] = held
         return self.inventory[fund]
 
@@ -281,7 +281,7 @@ class Steps(Staged):
         has = self.payers.balance[step.by]
         self.payers.balance[step.by] = (has or 0) + quanta
         if quanta < 0:
-            self.lost[step.by] = self.lost.get(step.by, Fraction(0)) - quanta * quantum
+            self.lost[step.by] = self.lost.get(step.by, ZERO) - quanta * quantum
             layer = next((x for x in self.plan.layers if x.fund == step.by), None)
             rule = step.id if layer is None else layer.id
             self.result.draws.append(
@@ -305,7 +305,14 @@ class Steps(Staged):
         if rules is None:
             return
         for i, p in self.left(bucket, step.unless):
+            if not self.is_on(p.number, rules):
+                self.note(bucket, step, f"deleveraging of {self.symbol(p.number)} is not triggered")
+                continue
             price = self.price(bucket, i, rules.price) or p.mark_price
+            if not rules.plain or self.ranker is not None or self.allocator is not None:
+                for other, size in self.allocated(bucket, p, price, rules):
+                    self.close_against(bucket, i, other, size, price, step)
+                continue
             left = abs(p.quantity)
             for other in self.queue(p):
                 if left == 0:
@@ -315,8 +322,10 @@ class Steps(Staged):
                     continue
                 size = min(left, abs(winner.quantity))
                 if not self.bears(other, size, price):
-                    name = self.name(int(self.bound.positions.bucket[other]))
-                    self.note(bucket, step, f"{name} skipped: bankruptcy prices do not overlap")
+                    name, symbol = self.name(int(self.bound.positions.bucket[other])), self.symbol(p.number)
+                    why = "bankruptcy prices do not overlap"
+                    self.note(bucket, step, f"{name} skipped: {why}")
+                    self.result.skipped.append(Skipped(name, symbol, self.name(bucket), why))
                     continue
                 self.close_against(bucket, i, other, size, price, step)
                 left -= size
@@ -336,16 +345,26 @@ class Steps(Staged):
         queue, positions = self.evaluation.queue, self.bound.positions
         segment = 2 * p.number + (1 if p.quantity > 0 else 0)
         first, end = int(queue.start[segment]), int(queue.start[segment + 1])
-        place = self.cursor.get(segment, first)
+        place = self.next_in_queue(first)
         while place < end:
             i = int(queue.order[place])
             bankrupt = self.evaluation.liquidation.state[positions.bucket[i]] == BANKRUPT
             if bankrupt or (i in self.held and self.held[i].quantity == 0):
-                if place == self.cursor.get(segment, first):
-                    self.cursor[segment] = place + 1
+                self.passed[place] = place + 1
             else:
                 yield i
-            place += 1
+            place = self.next_in_queue(place + 1)
+
+    def next_in_queue(self, place: int) -> int:
+        """Return the first place from one on that is not passed over for good; the ways there are kept short."""
+        found = place
+        while found in self.passed:
+            found = self.passed[found]
+        while place != found:
+            following = self.passed[place]
+            self.passed[place] = found
+            place = following
+        return found
 
     def close_against(self, bucket: int, i: int, other: int, size: Fraction, price: Fraction, step: Step) -> None:
         """Close some contracts of a position against those of another."""
@@ -357,6 +376,12 @@ class Steps(Staged):
         assert rules is not None
         self.trade(bucket, i, Fill(side * size, price), (of, other), step.id, "deleveraged")
         number = winner.instrument
+        if rules.fee:
+            _, quantum = self.currency(of)
+            due = abs(self.worth(number, size, price)) * rules.fee * winner.conversion
+            fee = min(math.ceil(due / quantum), max(0, int(self.bucket(of).equity // quantum)))
+            if fee > 0:
+                self.pay_fee(of, fee, "deleveraging", "deleveraging.take.fee")
         held = size if winner.quantity > 0 else -size
         lost = (self.worth(number, held, winner.mark_price) - self.worth(number, held, price)) * winner.conversion
         self.result.deleveraged.append(

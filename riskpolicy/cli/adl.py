@@ -1,0 +1,104 @@
+"""riskpolicy adl: policies of deleveraging compared on the events of a snapshot, or on one that is supposed."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import click
+
+from riskpolicy.cli.common import (
+    allowed,
+    format_option,
+    plugin_option,
+    progress,
+    ruleset_argument,
+    show,
+    show_json,
+    snapshot_argument,
+)
+from riskpolicy.engines.candidates import Bankruptcy, Side, bankruptcies, supposed
+from riskpolicy.engines.comparison import compare as compare_policies
+from riskpolicy.engines.evaluate import Evaluation
+from riskpolicy.engines.policies import known
+from riskpolicy.policy import load
+from riskpolicy.report.adl import comparison_dict, comparison_report
+from riskpolicy.report.adl_plot import comparison_svg
+from riskpolicy.snapshot import Snapshot
+
+
+@click.group()
+def adl() -> None:
+    """Ask about deleveraging."""
+
+
+@adl.command()
+@ruleset_argument
+@snapshot_argument
+@click.option(
+    "--policies", default=",".join(known()), metavar="NAME,...",
+    help="The policies to compare, separated by commas; without it, all of them.",
+)  # fmt: skip
+@click.option("--instrument", help="Suppose one event in this instrument instead of the snapshot's bankrupt buckets.")
+@click.option("--side", type=click.Choice(["long", "short"]), help="The side that is deleveraged in that event.")
+@click.option("--quantity", help="Contracts to close in that event.")
+@click.option("--budget", help="Money to raise: contracts are as many as raise it at the price.")
+@click.option("--price", help="Execution price of that event; without it, 1 % of the mark against those who give.")
+@click.option("--reference", help="The policy that fairness is measured against; without it, the first one.")
+@click.option("--seed", default=0, show_default=True, help="Seed of policies that draw.")
+@click.option("--plot", type=click.Path(dir_okay=False), help="Write a picture to an SVG file.")
+@click.option("--rows", default=5, show_default=True, type=click.IntRange(0), help="Events named below the table.")
+@format_option
+@plugin_option
+def compare(
+    ruleset: str, snapshot: str, policies: str, instrument: str | None, side: Side | None, quantity: str | None,
+    budget: str | None, price: str | None, reference: str | None, seed: int, plot: str | None, rows: int, format_: str,
+    plugins: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Compare policies: who would give how much under each, and what that raises.
+
+    The events are the bankrupt buckets of SNAPSHOT under RULESET; each policy goes through all of them. Exit status 0:
+    done; 2: unusable input.
+    """
+    names = [name.strip() for name in policies.split(",") if name.strip()]
+    if not names:
+        raise click.UsageError(f"--policies names none; there are {', '.join(known())}")
+    read = Snapshot.of(snapshot)
+    with progress("comparing"):
+        evaluation = load(ruleset, read.as_of, plugins=allowed(plugins)).evaluate(read)
+        events = _events(evaluation, instrument, side, quantity, budget, price, seed)
+        found = compare_policies(evaluation, events, names, reference)
+    if plot is not None:
+        Path(plot).write_text(comparison_svg(found), encoding="utf-8")
+        click.echo(f"wrote {plot}", err=True)
+    if format_ == "json":
+        show_json(comparison_dict(found))
+        return
+    show(comparison_report(found, rows))
+
+
+def _events(
+    evaluation: Evaluation, instrument: str | None, side: Side | None, quantity: str | None, budget: str | None,
+    price: str | None, seed: int,
+) -> list[Bankruptcy]:  # fmt: skip
+    if instrument is None:
+        if (side, quantity, budget, price) != (None,) * 4:
+            raise click.UsageError("--side, --quantity, --budget and --price belong to an event: say its --instrument")
+        return bankruptcies(evaluation, seed)
+    if side is None or (quantity is None) == (budget is None):
+        raise click.UsageError("with --instrument say --side, and one of --quantity and --budget")
+    terms = {"quantity": _number("--quantity", quantity), "budget": _number("--budget", budget)}
+    return [supposed(evaluation, instrument, side, price=_number("--price", price), seed=seed, **terms)]
+
+
+def _number(option: str, text: str | None) -> Fraction | None:
+    """Return the number that an option gives, above zero."""
+    if text is None:
+        return None
+    try:
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(0)
+    if value <= 0:
+        raise click.UsageError(f"{option} must be a number above zero, not `{text}`")
+    return value

@@ -1,0 +1,179 @@
+"""Policies compared: each runs the same events of an evaluation, on what it left itself; the metrics of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeAlias
+
+from riskpolicy.engines import adl_metrics as metrics
+from riskpolicy.engines.adl_metrics import Outcome, Share
+from riskpolicy.engines.candidates import Bankruptcy, Queued, Side, queued
+from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Demand
+from riskpolicy.engines.evaluate import Evaluation
+from riskpolicy.engines.policies import HAIRCUT, ProfitHaircut, policy, profit_haircut
+
+Key: TypeAlias = tuple[str, Side]
+ZERO = Fraction(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One policy's answers to a sequence of events that settle in one currency.
+
+    `sides` holds an outcome an (instrument, side) over all events, against the profits and contracts before the first.
+    """
+
+    policy: str
+    allocations: tuple[Allocation | ProfitHaircut, ...]
+    outcomes: tuple[Outcome, ...]
+    sides: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The metrics of one policy; money in the settlement currency.
+
+    Money is summed over the events, event by event, so that one's overshoot never hides another's undershoot. Fractions
+    are of what the accounts had before the first event; `fairness` is against the reference.
+    """
+
+    policy: str
+    budget: Fraction
+    needed: Fraction
+    overshoot: Fraction
+    undershoot: Fraction
+    residual: Fraction
+    candidates: int
+    giving: int
+    participation: Fraction
+    largest_haircut: Share
+    median_haircut: Share
+    largest_closed: Share
+    rank_inversions: int
+    top_survivor: Fraction
+    top_survivor_over_covered: Fraction | None
+    top_survivor_over_uncovered: Fraction | None
+    churn: float
+    path_variation: Fraction
+    tracking: Fraction
+    fairness: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The runs and rows of all policies over the events of one currency, and the policy that fairness is against."""
+
+    currency: str
+    reference: str
+    events: tuple[Demand, ...]
+    runs: tuple[Run, ...]
+    rows: tuple[Row, ...]
+
+
+def compare(
+    evaluation: Evaluation, events: Sequence[Bankruptcy], names: Sequence[str], reference: str | None = None
+) -> list[Comparison]:
+    """Return a comparison for each settlement currency of the events, in the order of the ruleset's currencies.
+
+    Every policy starts from the evaluation and goes through the events in order; positions, profits and equity are what
+    its own allocations left, ranks stay. Without a reference it is the first policy. QueryError for an unknown policy.
+    """
+    chosen: dict[str, AllocateAdl | None] = {name: None if name == HAIRCUT else policy(name) for name in names}
+    terms, currencies = evaluation.plan.instruments, evaluation.plan.currencies
+    of = [int(terms.currency[terms.number[e.demand.instrument]]) for e in events]
+    start = {key: queued(evaluation, *key) for key in dict.fromkeys(map(_side, events))}
+    against = reference or names[0]
+    if against not in chosen:
+        chosen[against] = None if against == HAIRCUT else policy(against)
+    found = []
+    for number in sorted(set(of)):
+        mine = [e for e, currency in zip(events, of, strict=True) if currency == number]
+        runs = {name: run(name, allocate, mine, start) for name, allocate in chosen.items()}
+        rows = tuple(row(runs[name], runs[against]) for name in dict.fromkeys(names))
+        kept = tuple(runs[name] for name in dict.fromkeys(names))
+        found.append(Comparison(currencies[number], against, tuple(e.demand for e in mine), kept, rows))
+    return found
+
+
+def run(name: str, allocate: AllocateAdl | None, events: Sequence[Bankruptcy], start: Mapping[Key, Queued]) -> Run:
+    """Return what a policy, None for the haircut on profit, does in a sequence of events."""
+    now = dict(start)
+    taken: dict[Key, list[Fraction]] = {k: [ZERO] * len(q.candidates) for k, q in start.items()}
+    given = {k: list(v) for k, v in taken.items()}
+    allocations: list[Allocation | ProfitHaircut] = []
+    outcomes = []
+    for event in events:
+        demand, key = event.demand, _side(event)
+        able = now[key].without(event.account).candidates
+        if allocate is None:
+            paid = profit_haircut(demand, able)
+            allocations.append(paid)
+            outcomes.append(metrics.paid_outcome(demand, able, paid.paid))
+            now[key] = now[key].paid(paid.paid, paid.entry_prices)
+        else:
+            allocation = allocate(demand, able)
+            allocations.append(allocation)
+            outcomes.append(metrics.outcome(demand, able, allocation))
+            lost = now[key].lost(demand, allocation)
+            now[key] = now[key].after(demand, allocation)
+            now = {k: q.poorer(lost) for k, q in now.items()}
+            given[key] = [a + b for a, b in zip(given[key], allocation.given, strict=True)]
+        taken[key] = [a + b for a, b in zip(taken[key], outcomes[-1].taken, strict=True)]
+    sides = tuple(_over_all(start[k], taken[k], given[k]) for k in dict.fromkeys(map(_side, events)))
+    return Run(name, tuple(allocations), tuple(outcomes), sides)
+
+
+def _side(event: Bankruptcy) -> Key:
+    return event.demand.instrument, event.demand.side
+
+
+def _over_all(start: Queued, taken: Sequence[Fraction], given: Sequence[Fraction]) -> Outcome:
+    """Return what was taken of one side in all events; what was needed is counted event by event, not here."""
+    return Outcome(
+        needed=ZERO,
+        deficit=ZERO,
+        taken=tuple(taken),
+        closed=tuple(g / c.contracts if g else ZERO for g, c in zip(given, start.candidates, strict=True)),
+        profit=tuple(max(ZERO, c.unrealized_pnl) for c in start.candidates),
+        scores=tuple(c.score for c in start.candidates),
+    )
+
+
+def row(of: Run, reference: Run) -> Row:
+    """Return the metrics of a run."""
+    whole = Outcome(
+        needed=sum((o.needed for o in of.outcomes), ZERO),
+        deficit=sum((o.deficit for o in of.outcomes), ZERO),
+        taken=tuple(t for o in of.sides for t in o.taken),
+        closed=tuple(c for o in of.sides for c in o.closed),
+        profit=tuple(w for o in of.sides for w in o.profit),
+        scores=tuple(s for o in of.sides for s in o.scores),
+    )
+    summed = metrics.wave(of.outcomes, reference.outcomes)
+    covered = whole.deficit - summed.residual
+    top = metrics.top_survivor(whole)
+    return Row(
+        policy=of.policy,
+        budget=summed.budget,
+        needed=summed.needed,
+        overshoot=summed.overshoot,
+        undershoot=summed.undershoot,
+        residual=summed.residual,
+        candidates=len(whole.taken),
+        giving=sum(1 for t, c in zip(whole.taken, whole.closed, strict=True) if t or c),
+        participation=metrics.participation(whole),
+        largest_haircut=metrics.largest_haircut(whole),
+        median_haircut=metrics.median_haircut(whole),
+        largest_closed=metrics.largest_haircut(whole, "contracts"),
+        # Scores of different queues are not compared with each other.
+        rank_inversions=sum(metrics.rank_inversions(o) for o in of.sides),
+        top_survivor=top,
+        top_survivor_over_covered=top / covered if covered else None,
+        top_survivor_over_uncovered=top / summed.residual if summed.residual else None,
+        churn=metrics.churn(whole),
+        path_variation=summed.path_variation,
+        tracking=summed.tracking,
+        fairness=summed.fairness,
+    )

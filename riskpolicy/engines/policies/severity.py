@@ -1,0 +1,85 @@
+"""Severity over a wave of events: how much of what is needed is asked for, learnt from event to event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TypeAlias
+
+from riskpolicy.engines.core.adl import Demand
+
+#: A severity is kept in steps of this, so that its fraction does not grow without end over a wave.
+STEP = Fraction(1, 10**12)
+
+
+@dataclass(frozen=True, slots=True)
+class Severity:
+    """The share of a demand that is asked for, from `least` to `most`, and how many events it has seen."""
+
+    value: Fraction = Fraction(1)
+    least: Fraction = Fraction(0)
+    most: Fraction = Fraction(1)
+    events: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What one event raised and what it needed, in settlement money."""
+
+    budget: Fraction
+    needed: Fraction
+
+
+Controller: TypeAlias = Callable[[Severity, Raised], Severity]
+
+
+def asked(demand: Demand, severity: Severity) -> Demand:
+    """Return the demand for the share that the severity asks for, rounded up to whole lots, at most all of it."""
+    lots = -(-demand.contracts * severity.value // demand.lot)
+    return replace(demand, contracts=min(demand.contracts, lots * demand.lot))
+
+
+def static() -> Controller:
+    """Return the controller that never changes."""
+    return lambda severity, _: _moved(severity, severity.value)
+
+
+def back_off(*, factor: Fraction = Fraction(1, 2), increase: Fraction = Fraction(1, 10)) -> Controller:
+    """Multiply by `factor` after an event that raised more than was needed, else add `increase` after one with less."""
+
+    def step(severity: Severity, raised: Raised) -> Severity:
+        if raised.budget > raised.needed:
+            return _moved(severity, severity.value * factor)
+        more = increase if raised.budget < raised.needed else Fraction(0)
+        return _moved(severity, severity.value + more)
+
+    return step
+
+
+def mirror_descent(*, rate: Fraction = Fraction(1, 2)) -> Controller:
+    """Descend on the budget needed: 1 / severity rises by rate x gradient.
+
+    The gradient is (budget - needed) / needed, cut to [-1, 1]. The mirror map is that of -log(severity): its step is
+    rational, so that it is exact where the exponential step of the entropy would not be. An event that needed nothing
+    changes nothing.
+    """
+
+    def step(severity: Severity, raised: Raised) -> Severity:
+        if raised.needed <= 0:
+            return _moved(severity, severity.value)
+        gradient = max(Fraction(-1), min(Fraction(1), (raised.budget - raised.needed) / raised.needed))
+        below = 1 + rate * gradient * severity.value
+        return _moved(severity, severity.value / below if below > 0 else severity.most)
+
+    return step
+
+
+def _moved(severity: Severity, value: Fraction) -> Severity:
+    near = round(value / STEP) * STEP
+    return replace(severity, value=max(severity.least, min(severity.most, near)), events=severity.events + 1)
+
+
+CONTROLLERS: dict[str, Callable[..., Controller]] = {
+    "static": static, "back_off": back_off, "mirror_descent": mirror_descent,
+}  # fmt: skip

@@ -1,0 +1,110 @@
+"""riskpolicy adl compare: its table within 100 columns, its JSON, its picture, and what it refuses."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+
+from riskpolicy.engines.policies import known
+from tests.venue import base, cross, text
+
+BOOK = cross(
+    [("A", "BTCUSDT", 10, 100), ("W", "BTCUSDT", -6, 120), ("V", "BTCUSDT", -30, 100), ("L", "BTCUSDT", 26, 50)],
+    {"A": 60, "W": 100, "V": 500, "L": 1000},
+    {"BTCUSDT": 90},
+)
+
+
+@pytest.fixture
+def files(tmp_path):
+    ruleset, snapshot = tmp_path / "venue.yaml", tmp_path / "crash.json"
+    ruleset.write_text(text(base()))
+    snapshot.write_text(json.dumps(BOOK))
+    return ruleset, snapshot
+
+
+def test_the_table_has_a_row_a_policy_and_fits(run, files):
+    status, out, err = run("adl", "compare", *files)
+    assert (status, err) == (0, "")
+    assert max(len(line.rstrip()) for line in out.splitlines()) <= 100
+    assert "10 BTCUSDT of shorts at 94" in out
+    first = [line.split()[0] for line in out.splitlines() if line.strip()]
+    assert [word for word in first if word in known()] == known() * 2
+
+
+def test_json_has_every_metric(run, files):
+    status, out, _ = run("adl", "compare", *files, "--policies", "queue, pro_rata", "--format", "json")
+    (comparison,) = json.loads(out)["comparisons"]
+    assert status == 0
+    assert comparison["events"] == [
+        {
+            "instrument": "BTCUSDT",
+            "side": "short",
+            "contracts": 10.0,
+            "price": 94.0,
+            "mark_price": 90.0,
+            "deficit": "40",
+        }
+    ]
+    queue, pro_rata = comparison["policies"]
+    # W gives its 6 contracts at 4 each, 24 of a profit of 180; V gives 4, 16 of 300.
+    expected = {
+        "policy": "queue", "budget": "40", "needed": "40", "overshoot": "0", "undershoot": "0", "residual": "0",
+        "candidates": 2, "giving": 2, "participation": 1.0, "rank_inversions": 0, "largest_closed": 1.0,
+        "top_survivor": "284", "top_survivor_over_covered": 7.1, "top_survivor_over_uncovered": None, "tracking": "0",
+        "fairness": "0", "path_variation": "0",
+    }  # fmt: skip
+    assert {k: queue[k] for k in expected} == expected
+    assert queue["largest_haircut"] == pytest.approx(24 / 180)
+    assert pro_rata["largest_haircut"] == pytest.approx(40 / 480)
+    assert float(pro_rata["fairness"]) == pytest.approx(40 * (24 / 180 - 40 / 480))
+
+
+def test_an_event_that_is_supposed(run, files):
+    more = ("--instrument", "BTCUSDT", "--side", "short", "--policies", "queue", "--format", "json")
+    _, out, _ = run("adl", "compare", *files, *more, "--budget", "100", "--price", "100")
+    (comparison,) = json.loads(out)["comparisons"]
+    assert comparison["events"][0]["contracts"] == 10
+    assert comparison["policies"][0]["budget"] == "100"
+    _, out, _ = run("adl", "compare", *files, *more, "--quantity", "36")
+    assert json.loads(out)["comparisons"][0]["events"][0]["price"] == 90.9
+
+
+def test_a_picture(run, files, tmp_path):
+    picture = tmp_path / "out.svg"
+    status, _, err = run("adl", "compare", *files, "--policies", "queue,profit_haircut", "--plot", picture)
+    assert status == 0
+    assert str(picture) in err
+    root = ElementTree.parse(picture).getroot()
+    names = [e.text for e in root.iter() if e.get("class") == "name"]
+    bars = [e for e in root.iter() if e.get("class") == "bar"]
+    assert names == ["queue", "profit_haircut"]
+    assert [bar[0].text for bar in bars] == ["100.00%", "13.33%", "8.33%", "8.33%"]
+
+
+def test_nothing_to_deleverage(run, files):
+    calm = {**BOOK, "markets": [{"instrument": "BTCUSDT", "mark_price": 100}]}
+    files[1].write_text(json.dumps(calm))
+    status, out, _ = run("adl", "compare", *files)
+    assert status == 0
+    assert "No bucket is bankrupt" in out
+    assert json.loads(run("adl", "compare", *files, "--format", "json")[1]) == {"comparisons": []}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--policies", "queu"), "did you mean `queue`?"),
+        (("--policies", ","), "--policies names none"),
+        (("--quantity", "5"), "say its --instrument"),
+        (("--instrument", "BTCUSDT", "--quantity", "5"), "say --side"),
+        (("--instrument", "BTCUSDT", "--side", "long"), "one of --quantity and --budget"),
+        (("--instrument", "BTCUSDT", "--side", "long", "--quantity", "-5"), "--quantity must be a number above zero"),
+        (("--instrument", "ETHUSDT", "--side", "long", "--quantity", "5"), "the ruleset has no instrument `ETHUSDT`"),
+        (("--reference", "quee"), "did you mean `queue`?"),
+    ],
+)
+def test_what_it_refuses(run, files, options, words):
+    status, out, err = run("adl", "compare", *files, *options)
+    assert (status, out) == (2, "")
+    assert words in err

@@ -219,8 +219,10 @@ def fee_report(
     fees = fees_of(plan)
     if currency not in plan.currencies:
         raise QueryError(_unknown("currency", currency, plan.currencies))
-    quantum = plan.requirements.quantum[plan.currencies.index(currency)]
-    incomes = tuple(_income(plan, fees, flow, quantum, trade_size) for flow in flows)
+    number = plan.currencies.index(currency)
+    quantum = plan.requirements.quantum[number]
+    counted = plan if trade_size is not None else _without_caps(plan, fees)
+    incomes = tuple(_income(counted, flow, number, trade_size) for flow in flows)
     kinds = {flow.kind for flow in flows if flow.to_fund < 0}
     capped = () if trade_size is not None else tuple(p.id for p in fees.split if p.cap and kinds & set(p.on))
     report = FeeReport(currency, quantum, incomes, (), capped, fees.plugin)
@@ -238,23 +240,22 @@ def _unknown(what: str, name: str, known: tuple[str, ...] | list[str]) -> Findin
     return Finding("unknown_id", f"the ruleset has no {what} `{name}`", suggestion(name, known) or one_of(known))
 
 
-def _income(plan: Plan, fees: Fees, flow: Flow, quantum: Fraction, trade_size: Fraction | None) -> Income:
+def _income(plan: Plan, flow: Flow, currency: int, trade_size: Fraction | None) -> Income:
+    quantum = plan.requirements.quantum[currency]
     if flow.to_fund >= 0:
         fee = fee_due(flow.rate, flow.notional, quantum)
         return Income(flow, fee, {f"@{plan.funds[flow.to_fund].id}": fee})
-    if trade_size is None:
-        count, sizes = 1, (flow.notional, Fraction(0))
-    else:
-        if trade_size <= 0:
-            raise QueryError(Finding("not_positive", "the size of a trade is not above zero", "give its notional"))
-        count = int(flow.notional // trade_size)
-        sizes = (trade_size, flow.notional - count * trade_size)
-    if trade_size is None:
-        fees = replace(fees, split=tuple(replace(part, cap=None) for part in fees.split))
+    if trade_size is not None and trade_size <= 0:
+        raise QueryError(Finding("not_positive", "the size of a trade is not above zero", "give its notional"))
+    count, size = (1, flow.notional) if trade_size is None else (int(flow.notional // trade_size), trade_size)
     whole, shares = 0, dict[str, int]()
-    for times, notional in zip((count, 1), sizes, strict=True):
+    for times, notional in ((count, size), (1, flow.notional - count * size)):
         fee = fee_due(flow.rate, notional, quantum)
         whole += times * fee
-        for part in split_fee(fees, flow.kind, fee, quantum):
+        for part in fee_shares_of(plan, flow.kind, fee, currency):
             shares[part.receiver] = shares.get(part.receiver, 0) + times * part.quanta
     return Income(flow, whole, shares)
+
+
+def _without_caps(plan: Plan, fees: Fees) -> Plan:
+    return replace(plan, fees=replace(fees, split=tuple(replace(part, cap=None) for part in fees.split)))

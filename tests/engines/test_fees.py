@@ -184,6 +184,17 @@ def test_days_to_refill_count_the_share_that_refills(lack, days):
     assert (refill.income, refill.share, refill.days) == (5000, F(1, 2), days)
 
 
+def test_a_fund_of_another_currency_is_not_fed():
+    made = ruleset()
+    made["currencies"]["EUR"] = {"quantum": 0.01}
+    made["instruments"].append({**made["instruments"][0], "symbols": ["BTCEUR"], "settle": "EUR"})
+    made["instruments"][1].pop("fund")
+    plan = venue.policy(made).plan
+    day = fee_report(plan, flows_of(plan, {("taker", None): F(10**6)}), "EUR", lacks={"main": F(1)})
+    assert day.receivers == {"@fees": 5000, "@referrals": 22500, "@venue": 22500}
+    assert day.refills[0].days is None
+
+
 def test_a_fund_that_gets_nothing_is_never_refilled():
     (refill,) = report({("maker", None): 10**6}, lacks={"main": F(1)}).refills
     assert refill.days is None

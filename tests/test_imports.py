@@ -27,6 +27,7 @@ FACE = GROUND | {
     "engines.check",
     "engines.execution",
     "engines.fees",
+    "engines.funding",
     "engines.funds",
     "engines.resolve",
     "engines.heal",

@@ -34,7 +34,9 @@ def cli() -> None:
     """
 
 
-for command in (adl, check, evaluate, explain, fees, fmt, import_, init, resolve, scaffold_tests, schema, test):
+for command in (
+    adl, check, evaluate, explain, fees, fmt, import_, init, resolve, scaffold_tests, schema, test,
+):  # fmt: skip
     cli.add_command(command)
 
 

@@ -33,6 +33,7 @@ def resolve_once(evaluation: Evaluation, execution: Execution | str, applied: Ap
     resolving = _Resolving(evaluation, model, frozenset() if applied is None else applied.forced)
     if applied is not None:
         resolving.bids = applied.bids
+        resolving.result.warnings += applied.warnings
         for posting in applied.postings:
             resolving.result.ledger.book(posting.rule, posting.what, posting.money, posting.contracts)
     return resolving.run()
@@ -96,4 +97,5 @@ def _joined(one: Resolution, other: Resolution) -> Resolution:
         dict(sorted(residual.items())), ledger, other.after, other.waiting, other.resumes,
         {key: [*one.whys.get(key, []), *other.whys.get(key, [])] for key in {**one.whys, **other.whys}}, one.regime,
         [*one.skipped, *other.skipped],
+        [*one.warnings, *other.warnings],
     )  # fmt: skip

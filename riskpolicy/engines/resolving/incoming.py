@@ -23,9 +23,13 @@ from riskpolicy.engines.core.changes import (
 )  # fmt: skip
 from riskpolicy.engines.core.events import Event
 from riskpolicy.engines.core.funds import fund_row
+from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.fees import fee_due, fee_shares_of, fee_tier
+from riskpolicy.engines.funding import FundingWarning, basis_price, funding_warnings, market_rate
+from riskpolicy.engines.funds import gate_holds
 from riskpolicy.engines.resolving.books import MARKET, WITHDRAWALS
 from riskpolicy.engines.resolving.staged import Bid
+from riskpolicy.engines.staking import stake_event
 from riskpolicy.errors import Finding, SnapshotError
 from riskpolicy.numbers import NumberError, exact, parse_decimal
 from riskpolicy.plan.plan import Plan
@@ -56,6 +60,7 @@ class Applied:
     postings: tuple[Posting, ...] = ()
     forced: frozenset[int] = frozenset()
     bids: tuple[Bid, ...] = ()
+    warnings: tuple[FundingWarning, ...] = ()
 
 
 def apply_event(plan: Plan, snapshot: Snapshot, event: Event) -> Applied:
@@ -300,35 +305,48 @@ def _funding(bound: Bound, event: Event) -> Applied:
             snapshot = with_numbers(snapshot, table, column, dict(changed))
     rest = -sum(quanta for _, _, quanta in money)
     rule = "funding" if plan.funding is not None else "event.funding"
-    return Applied(snapshot, (Posting(rule, "funding", (*money, (FUNDING, currency, rest))),))
+    posting = Posting(rule, "funding", (*money, (FUNDING, currency, rest)))
+    return Applied(snapshot, (posting,), warnings=_warnings(bound, number, rate))
 
 
 def _rate(bound: Bound, event: Event, number: int) -> Fraction:
-    row, rules = int(bound.market_row[number]), bound.plan.funding
-    given = None if row < 0 else bound.snapshot.numbers("markets", "premium")
-    premium = None if given is None else given.exact(row)
-    if rules is None or premium is None:
-        wanted = "block `funding`" if rules is None else "`premium` in `markets`"
+    rate = market_rate(bound, number)
+    if bound.plan.funding is None or rate is None:
+        wanted = "block `funding`" if bound.plan.funding is None else "`premium` in `markets`"
         raise fault("missing_value", event, f"no funding_rate, and no {wanted}", "add one of them")
-    margin = None
-    if rules.cap_of_margin is not None:
-        tiers = bound.plan.tiers
-        first = tiers.exact[int(tiers.start[int(bound.plan.instruments.table[number])])]
-        margin = None if first.initial is None else first.initial - first.rate
-    return rules.rate(premium, margin)
+    return rate
 
 
 def _basis(bound: Bound, event: Event, number: int) -> Fraction:
-    basis = "mark" if bound.plan.funding is None else bound.plan.funding.basis
-    if basis == "mark":
-        return bound.exact_mark(number)
-    row = int(bound.market_row[number])
-    given = bound.snapshot.numbers("markets", f"{basis}_price")
-    price = None if given is None or row < 0 else given.exact(row)
+    price = basis_price(bound, number)
     if price is None:
+        basis = "mark" if bound.plan.funding is None else bound.plan.funding.basis
         message = f"funding is paid at the {basis} price, and {event.values['instrument']} has none"
         raise fault("missing_value", event, message, f"add `{basis}_price` to `markets`")
     return price
+
+
+def _warnings(bound: Bound, number: int, rate: Fraction) -> tuple[FundingWarning, ...]:
+    """Return whom a payment pushes towards liquidation."""
+    if bound.plan.funding is None:
+        return ()
+    snapshot = with_numbers(bound.snapshot, "markets", "funding_rate", {int(bound.market_row[number]): rate})
+    return tuple(funding_warnings(Evaluation(bound.plan, snapshot)))
+
+
+def _staking(bound: Bound, event: Event) -> Applied:
+    """Move stakes, under the fund's own rules; what moves is booked between the account and the fund."""
+    gated = False
+    if event.kind == "unstake":
+        number = next((k for k, f in enumerate(bound.plan.funds) if f.id == str(event.values["fund"])), -1)
+        gated = number >= 0 and gate_holds(Evaluation(bound.plan, bound.snapshot), number)
+    staked = stake_event(bound, event, gated=gated)
+    if not staked.quanta:
+        return Applied(staked.snapshot)
+    fund = bound.plan.funds[staked.fund]
+    currency = bound.plan.currencies[fund.currency]
+    money = ((staked.account, currency, -staked.quanta), (f"@{fund.id}", currency, staked.quanta))
+    return Applied(staked.snapshot, (Posting(f"funds.{fund.id}.staking", event.kind.replace("_", " "), money),))
 
 
 def _default(bound: Bound, event: Event) -> Applied:
@@ -349,5 +367,6 @@ def _auction(bound: Bound, event: Event) -> Applied:
 
 _APPLY = {
     "mark": _mark, "fill": _fill, "funding": _funding, "deposit": _deposit, "withdraw": _withdraw,
-    "default": _default, "auction": _auction,
+    "default": _default, "auction": _auction, "stake": _staking, "request_unstake": _staking,
+    "cancel_unstake": _staking, "unstake": _staking,
 }  # fmt: skip

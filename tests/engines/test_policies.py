@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from riskpolicy.engines.core.adl import LAWS, Allocation
-from riskpolicy.engines.policies import HAIRCUT, POLICIES, declared, known, policy, profit_haircut
+from riskpolicy.engines.policies import HAIRCUT, POLICIES, declared, known, policy, policy_of, profit_haircut
 from riskpolicy.engines.policies.queues import drawn
+from riskpolicy.engines.policies.rooms import REASONS
 from riskpolicy.errors import QueryError
 from riskpolicy.testing.laws import STATED, broken, law
 from tests.engines.adl_books import books, candidate, demand, ranked
@@ -150,6 +151,12 @@ def test_reasons():
     assert shared_.skipped == (None, "its share is less than one lot")
     tail = policy("risk_weighted", g="tail", above=10)(demand(1), [candidate("a", 5, equity=500), first])
     assert tail.skipped == ("no weight under this policy",) * 2
+    low = policy("least_leverage")(demand(10), THREE)
+    assert low.skipped == (None, None, "its leverage is below the level")
+    lost = policy("risk_weighted")(demand(5), [candidate("a", 10, equity=0), candidate("b", 10, rank=2)])
+    assert lost.skipped == (None, "not reached")
+    for name in POLICIES:
+        assert {*policy(name)(demand(9), [losing, small, first, second]).skipped} <= {None, *REASONS}
 
 
 def test_equal_scores_give_as_a_group_where_the_rule_says_so():
@@ -395,6 +402,15 @@ def test_what_can_not_be_asked_for(name, parameters, code, hint):
         policy(name, **parameters)
     (finding,) = caught.value.findings
     assert (finding.code, finding.hint) == (code, hint)
+
+
+def test_a_policy_as_the_command_line_names_it():
+    assert policy_of("risk_weighted:g=tail:above=5:numeraire=contracts")(demand(10), THREE).given == (5, 5, 0)
+    assert policy_of("lexicographic:keys=score asc/equity desc")(demand(25), THREE).given == (0, 0, 25)
+    assert policy_of("pro_rata_contracts:whole_lots=false")(demand(10), THREE).given[0] == F(5, 3)
+    for text, words in (("queue:ties", "NAME:parameter=value"), ("capped_pro_rata:most=half", "parameters: `most`")):
+        with pytest.raises(QueryError, match=words):
+            policy_of(text)
 
 
 def test_an_unknown_law():

@@ -1,12 +1,13 @@
 """Candidates and demands of an evaluation: exact, on the right side, with the ranks of the queue."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from riskpolicy.engines.candidates import bankruptcies, candidates, supposed
+from riskpolicy.engines.candidates import bankruptcies, candidates, reduced, supposed
 from riskpolicy.engines.comparison import compare
 from riskpolicy.engines.core.adl import Candidate
 from riskpolicy.engines.policies import HAIRCUT, ProfitHaircut, known
@@ -115,6 +116,41 @@ def test_events_of_a_wave_see_what_the_one_before_left():
     assert queue.sides[0].taken == (55, 15)
     # 40 and then 30 of profits of 450 and 90 in all.
     assert haircut.sides[0].taken == (70 * F(450, 540), 70 * F(90, 540))
+
+
+def test_a_loss_in_one_market_is_missing_in_the_other():
+    ruleset = base()
+    ruleset["instruments"][0]["symbols"].append("ETHUSDT")
+    book = cross(
+        [("A", "BTCUSDT", 10, 100), ("B", "ETHUSDT", 10, 100), ("W", "BTCUSDT", -10, 95), ("W", "ETHUSDT", -10, 95)],
+        {"A": 60, "B": 70, "W": -40},
+        {"BTCUSDT": 90, "ETHUSDT": 90},
+    )
+    evaluation = evaluate(ruleset, book)
+    # W has an equity of 60. The first event costs it 40, and of the other 30 it could not bear more than 20.
+    (comparison,) = compare(evaluation, bankruptcies(evaluation), ["random_start"])
+    first, second = comparison.runs[0].allocations
+    assert (first.given, second.given) == ((10,), (0,))
+    assert second.skipped == ("bankruptcy prices do not overlap",)
+
+
+def test_nobody_is_deleveraged_against_itself():
+    evaluation = evaluate(base(), BOOK)
+    (event,) = bankruptcies(evaluation)
+    (comparison,) = compare(evaluation, [replace(event, account="W")], ["queue"])
+    (answer,) = comparison.runs[0].allocations
+    assert (answer.given, answer.skipped[0]) == ((0, 10), "protected: its cap is zero")
+
+
+def test_what_was_given_is_taken_off_the_cap():
+    evaluation = evaluate(base(), BOOK)
+    (event,) = bankruptcies(evaluation)
+    (w, v) = candidates(evaluation, "BTCUSDT", "short")
+    after = reduced(event.demand, replace(v, cap=F(5)), F(4))
+    assert (after.contracts, after.cap, after.unrealized_pnl, after.notional) == (26, 1, 260, 2340)
+    # 40 of profit less the 16 that the price costs.
+    assert after.wallet_balance == 500 + 40 - 16
+    assert reduced(event.demand, w, F(0)) == w
 
 
 def test_a_cross_bucket_that_is_bankrupt_gives_up_all_its_equity_once():

@@ -183,7 +183,8 @@ def test_a_haircut_moves_entry_prices_by_the_deficit_over_total_profit():
 @given(books(), st.booleans())
 def test_a_haircut_takes_from_profit_exactly_what_it_says(book, inverse):
     of, candidates = book
-    of = replace(of, inverse=inverse)
+    # Profits of an inverse are parts of a coin.
+    of = replace(of, inverse=inverse, deficit=of.deficit / 10**4 if inverse else of.deficit)
     side = 1 if of.side == "long" else -1
 
     def profit(c, entry):
@@ -196,6 +197,15 @@ def test_a_haircut_takes_from_profit_exactly_what_it_says(book, inverse):
     for c, paid, entry in zip(candidates, found.paid, found.entry_prices, strict=True):
         assert profit(c, entry) == c.unrealized_pnl - paid
         assert 0 <= paid <= max(0, c.unrealized_pnl)
+
+
+def test_less_than_a_lot_is_not_passed_on_to_a_smaller_position():
+    # b could close whole for a half, and would give it back of a demand of one.
+    holders = [candidate("a", 5, rank=1), candidate("b", F(1, 2), rank=2)]
+    found = policy("queue")(demand(F(1, 2)), holders)
+    assert (found.given, found.remaining) == ((0, 0), F(1, 2))
+    assert found.skipped == ("its share is less than one lot", "not reached")
+    assert law("budget_monotone")(policy("queue"), demand(F(1, 2)), holders) is None
 
 
 # --- oracles ---

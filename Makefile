@@ -19,7 +19,7 @@ help:
 	@touch $@
 
 # Reinstalled when the build or the kernel changes; the Python code is used in place.
-.venv/installed: .venv/pip pyproject.toml setup.py riskpolicy/kernel/_kernel.pyx $(wildcard riskpolicy/kernel/*.pxi)
+.venv/installed: .venv/pip pyproject.toml setup.py riskpolicy/_rational.pyx riskpolicy/kernel/_kernel.pyx $(wildcard riskpolicy/kernel/*.pxi)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
@@ -42,4 +42,4 @@ format: .venv/tested
 
 clean:
 	rm -rf .venv build dist *.egg-info docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -f riskpolicy/kernel/_kernel.c riskpolicy/kernel/*.so
+	rm -f riskpolicy/_rational.c riskpolicy/kernel/_kernel.c riskpolicy/*.so riskpolicy/kernel/*.so

@@ -1,4 +1,4 @@
-"""The compiled kernel; everything else about the package is in pyproject.toml."""
+"""The compiled kernel and the arithmetic of fractions; everything else about the package is in pyproject.toml."""
 
 import sys
 
@@ -16,4 +16,10 @@ kernel = Extension(
     extra_compile_args=[] if sys.platform == "win32" else UNIX,
 )
 
-setup(ext_modules=cythonize([kernel]))
+rational = Extension(
+    "riskpolicy._rational",
+    ["riskpolicy/_rational.pyx"],
+    extra_compile_args=kernel.extra_compile_args,
+)
+
+setup(ext_modules=cythonize([kernel, rational]))

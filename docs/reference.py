@@ -117,7 +117,7 @@ def _kind(hint: Any) -> str:
         return "mapping"
     if origin is typing.Literal:
         return " or ".join(f"`{part}`" for part in parts)
-    if origin is tuple:
+    if origin in (tuple, list):
         return f"list: {_kind(parts[0])}"
     if origin is dict:
         return f"{_kind(parts[1])} by {_kind(parts[0])}"

@@ -8,6 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
+from riskpolicy._rational import exact_of
+
 #: Longer numbers are refused before they are converted: exactness must not cost unbounded time.
 MAX_NUMBER_LENGTH = 100
 MAX_EXPONENT = 100
@@ -50,11 +52,14 @@ def parse_rate(text: str) -> Decimal:
 
 def exact(value: int | float | Decimal | Fraction | str) -> Fraction:
     """Return the exact value: a float means its shortest decimal, text the decimal that it writes."""
-    if isinstance(value, str):
-        return Fraction(parse_decimal(value))
     if isinstance(value, float):
-        return Fraction(Decimal(repr(value)))
-    return Fraction(value)
+        return exact_of(*Decimal(repr(value)).as_integer_ratio())
+    if isinstance(value, str):
+        value = parse_decimal(value)
+    try:
+        return exact_of(*value.as_integer_ratio())
+    except AttributeError:
+        raise TypeError(f"{value!r} is no number") from None
 
 
 def decimal_text(value: int | float | Decimal) -> str:

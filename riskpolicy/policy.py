@@ -18,7 +18,8 @@ from riskpolicy.engines.core.verdict import Verdict
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.explain import explain_account
 from riskpolicy.engines.heal import Healing, heal_account, margin_modes
-from riskpolicy.errors import Place
+from riskpolicy.engines.policies import policy as policy_of
+from riskpolicy.errors import Place, QueryError, RulesetError
 from riskpolicy.hooks import resolve_plugins
 from riskpolicy.plan.plan import Plan
 from riskpolicy.ruleset.catalog import find_version, is_path
@@ -160,4 +161,11 @@ def loads(text: str, name: str = "<text>", *, plugins: Collection[str] | None = 
 
 def _compiled(loaded: LoadedRuleset, allowed: Collection[str] | None) -> Policy:
     chosen = resolve_plugins([p.plugin for p in loaded.ruleset.functions], allowed)
-    return Policy(loaded, compile_ruleset(loaded, chosen.functions), chosen.versions)
+    plan = compile_ruleset(loaded, chosen.functions)
+    if plan.deleveraging is not None and plan.deleveraging.rule != "plugin":
+        try:
+            policy_of(plan.deleveraging.rule, **plan.deleveraging.parameters)
+        except QueryError as error:
+            place = loaded.document.value_place(("deleveraging", "take", "parameters"))
+            raise RulesetError([replace(finding, place=place) for finding in error.findings]) from None
+    return Policy(loaded, plan, chosen.versions)

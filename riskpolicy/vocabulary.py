@@ -385,12 +385,23 @@ _FUND = (
     Name("deficit", "money", Stage.INPUT, "what bankrupt buckets of its currency lack at the mark"),
 )
 
+_MARKET = (
+    Name("symbol_pnl", "money", Stage.INPUT, "of the insurance fund in this market"),
+    Name("symbol_pnl_peak_8h", "money", Stage.INPUT, "its highest in 8 hours"),
+    Name("open_interest", "money", Stage.INPUT, "value at the mark of what is open, one side"),
+    Name("realized_volatility", "ratio", Stage.INPUT, "of a day"),
+    Name("fund_balance", "money", Stage.INPUT, "what the instrument's fund has by now"),
+    Name("fund_peak_8h", "money", Stage.INPUT, "that fund's highest balance in 8 hours"),
+    Name("fund_average_8h", "money", Stage.INPUT, "that fund's average balance in 8 hours"),
+)
+
 #: The names an expression may use, by its table.
 NAMES: Mapping[str, Mapping[str, Name]] = MappingProxyType(
     {
         "position": MappingProxyType({n.name: n for n in _POSITION}),
         "bucket": MappingProxyType({n.name: n for n in _BUCKET}),
         "fund": MappingProxyType({n.name: n for n in _FUND}),
+        "market": MappingProxyType({n.name: n for n in _MARKET}),
     }
 )
 

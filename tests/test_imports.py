@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "riskpolicy"
-GROUND = {"arrow", "errors", "numbers", "vocabulary"}
+GROUND = {"_rational", "arrow", "errors", "numbers", "vocabulary"}
 CORE = GROUND | {"plan", "kernel", "snapshot", "engines.core"}
 MECHANISMS = {
     f"engines.{name}"
-    for name in ("margin", "liquidation", "waterfall", "deleveraging", "execution", "funding", "allocation")
-}
+    for name in (
+        "margin", "liquidation", "waterfall", "deleveraging", "execution", "funding", "allocation", "fees", "funds",
+        "staking",
+    )
+}  # fmt: skip
 FACE = GROUND | {
     "hooks",
     "ruleset",
@@ -23,6 +26,9 @@ FACE = GROUND | {
     "engines.explain",
     "engines.check",
     "engines.execution",
+    "engines.fees",
+    "engines.funding",
+    "engines.funds",
     "engines.resolve",
     "engines.heal",
     "engines.adl_metrics",
@@ -34,6 +40,7 @@ FACE = GROUND | {
 #: What each room may import of ours, itself aside.
 MAY_IMPORT = {
     **{room: set() for room in GROUND},
+    "numbers": {"_rational"},
     "ruleset": GROUND,
     "expressions": GROUND,
     "kernel": GROUND,
@@ -49,7 +56,7 @@ MAY_IMPORT = {
     # An evaluation offers its resolution, which it imports when asked.
     "engines.evaluate": CORE | MECHANISMS | {"engines.resolve"},
     "engines.resolve": CORE | MECHANISMS | {"engines.evaluate", "engines.resolving"},
-    "engines.resolving": CORE | MECHANISMS | {"engines.evaluate"},
+    "engines.resolving": CORE | MECHANISMS | {"engines.evaluate", "engines.candidates", "engines.policies"},
     **{f"engines.{name}": CORE | MECHANISMS | {"engines.evaluate"} for name in ("check", "heal")},
     "engines.explain": CORE | MECHANISMS | {"engines.evaluate", "engines.heal"},
     "hooks": GROUND | {"engines.core"},

@@ -33,13 +33,14 @@ from riskpolicy.snapshot.write import snapshot_dict
     help="What orders get; its numbers come from the snapshot.",
 )  # fmt: skip
 @click.option("--account", help="Explain the whole chain of one account instead.")
+@click.option("--layer", help="Explain what one layer of the waterfall paid instead.")
 @click.option("--ledger", "database", type=click.Path(dir_okay=False), help="Append the ledger to a SQLite file.")
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Output format.")
 @click.option("--rows", default=10, show_default=True, type=click.IntRange(0), help="Rows shown of a list, in text.")
 @plugin_option
 def resolve(
     ruleset: str, snapshot: str, events: str | None, execution: Literal["book", "linear", "power", "sqrt"],
-    account: str | None, database: str | None, format_: str, rows: int, plugins: tuple[str, ...],
+    account: str | None, layer: str | None, database: str | None, format_: str, rows: int, plugins: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Liquidate every bucket of SNAPSHOT that is due under RULESET: who takes the contracts, who pays, what is left.
 
@@ -57,12 +58,13 @@ def resolve(
         assert result.after is not None
         show_json({**result.to_dict(), "after": snapshot_dict(result.after)})
         return
-    if account is not None:
+    if account is not None or layer is not None:
 
         def place(rule: str) -> str:
             found = policy.place(rule)
             return f"{Path(found.file).name}:{found.line}"
 
-        show(reason_tree(result.explain(account), place))
+        chain = result.explain(account) if account is not None else result.explain_draw(layer or "")
+        show(reason_tree(chain, place))
         return
     show(resolution_report(result, rows))

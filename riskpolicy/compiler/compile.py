@@ -16,6 +16,7 @@ from riskpolicy.compiler.trigger import AMOUNTS, NotASumError, compile_trigger
 from riskpolicy.errors import RulesetError, one_of, suggestion
 from riskpolicy.expressions.tree import Tree
 from riskpolicy.expressions.units import MONEY, PRICE, UnitCheck
+from riskpolicy.numbers import NumberError, parse_decimal
 from riskpolicy.plan.plan import (
     Collateral,
     Deleveraging,
@@ -391,7 +392,21 @@ class _Compiler:
         count, by_quantity = (lights.count, lights.by == "quantity") if lights else DEFAULT_LIGHTS
         take = written.take
         price = self.price(take.price, "deleveraging.take.price", ("deleveraging", "take", "price"))
-        return Deleveraging(Rule("deleveraging.score", score), ties, count, by_quantity, price, Fraction(take.fee))
+        trigger = written.trigger
+        return Deleveraging(
+            Rule("deleveraging.score", score), ties, count, by_quantity, price, Fraction(take.fee), take.rule,
+            {name: _parameter(value) for name, value in take.parameters.items()}, take.plugin, written.plugin,
+            written.again,
+            self.condition(written.eligible, "deleveraging.eligible", ("deleveraging", "eligible"), "position"),
+            tuple(written.protected_roles), _fraction(take.most), take.seed,
+            *(
+                None if trigger is None else self.condition(
+                    getattr(trigger, word), f"deleveraging.trigger.{word}", ("deleveraging", "trigger", word),
+                    "market", Stage.INPUT,
+                )
+                for word in ("start", "stop")
+            ),
+        )  # fmt: skip
 
     def order(
         self,
@@ -422,6 +437,19 @@ class _Compiler:
 
 def _fraction(value: Decimal | None) -> Fraction | None:
     return None if value is None else Fraction(value)
+
+
+def _parameter(value: object) -> object:
+    """Return a policy's parameter: numbers and percentages as fractions, all else as it is written."""
+    if isinstance(value, Decimal):
+        return Fraction(value)
+    if not isinstance(value, str):
+        return value
+    try:
+        percent = value.endswith("%")
+        return Fraction(parse_decimal(value[:-1].rstrip())) / 100 if percent else Fraction(parse_decimal(value))
+    except NumberError:
+        return value
 
 
 def _ramp(ramp: WrittenRamp | None) -> Ramp | None:

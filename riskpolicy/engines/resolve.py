@@ -12,22 +12,31 @@ from fractions import Fraction
 
 import numpy as np
 
-from riskpolicy.engines.core.events import Event, apply_event
+from riskpolicy.engines.core.events import Event
 from riskpolicy.engines.core.ledger import Ledger
 from riskpolicy.engines.core.resolution import Resolution
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.execution import Execution
 from riskpolicy.engines.liquidation import HEALTHY
 from riskpolicy.engines.resolving.after import Aftermath
+from riskpolicy.engines.resolving.incoming import Applied, apply_event
 from riskpolicy.engines.resolving.models import execution_model
 
 
-def resolve_once(evaluation: Evaluation, execution: Execution) -> Resolution:
+def resolve_once(evaluation: Evaluation, execution: Execution | str, applied: Applied | None = None) -> Resolution:
     """Liquidate every bucket that is due, in the ruleset's order, to a fixed point at one instant.
 
+    `applied` is the event that led here: its postings come first in the ledger, its bids count in open auctions.
     SnapshotError where a step or layer needs a fund whose balance is not in the snapshot.
     """
-    return _Resolving(evaluation, execution).run()
+    model = execution_model(evaluation, execution) if isinstance(execution, str) else execution
+    resolving = _Resolving(evaluation, model, frozenset() if applied is None else applied.forced)
+    if applied is not None:
+        resolving.bids = applied.bids
+        resolving.result.warnings += applied.warnings
+        for posting in applied.postings:
+            resolving.result.ledger.book(posting.rule, posting.what, posting.money, posting.contracts)
+    return resolving.run()
 
 
 class _Resolving(Aftermath):
@@ -35,6 +44,7 @@ class _Resolving(Aftermath):
 
     def run(self) -> Resolution:
         """Liquidate in order; then again whoever is due because of it."""
+        self.prepare()
         liquidation = self.evaluation.liquidation
         due = [int(b) for b in np.flatnonzero(liquidation.triggered)]
         due.sort(key=lambda b: int(liquidation.rank[b]))
@@ -50,8 +60,11 @@ class _Resolving(Aftermath):
             # Somebody's contracts may have gone as another's counterparty, after its own turn.
             if not self.left(bucket):
                 self.settle(bucket)
+            self.finish(bucket)
+        waits = {b for b in seen if self.left(b) and self.state(self.bucket(b)) != HEALTHY}
+        self.result.waiting = sorted({self.name(b) for b in waits})
+        self.result.resumes = {self.name(b): self.resumes[b] for b in sorted(waits & set(self.resumes))}
         self.result.after = self.after()
-        self.result.waiting = sorted({self.name(b) for b in seen if self.left(b) and self.state(self.bucket(b))})
         return self.result
 
 
@@ -61,15 +74,12 @@ def resolve(evaluation: Evaluation, execution: Execution | str, events: Sequence
     The marks stay as they are within one resolution; an event of kind `mark` moves them before the next. A model's name
     (book, linear, power, sqrt) takes its numbers from the snapshot. The result has the entries of all, in order.
     """
-    model = execution_model(evaluation, execution) if isinstance(execution, str) else execution
-    whole = resolve_once(evaluation, model)
+    whole = resolve_once(evaluation, execution)
     for event in events:
         assert whole.after is not None
-        snapshot, forced = apply_event(evaluation.plan, whole.after, event)
-        evaluation = Evaluation(evaluation.plan, snapshot, evaluation.threads)
-        if isinstance(execution, str):
-            model = execution_model(evaluation, execution)
-        whole = _joined(whole, _Resolving(evaluation, model, forced).run())
+        applied = apply_event(evaluation.plan, whole.after, event)
+        evaluation = Evaluation(evaluation.plan, applied.snapshot, evaluation.threads)
+        whole = _joined(whole, resolve_once(evaluation, execution, applied))
     return whole
 
 
@@ -84,5 +94,8 @@ def _joined(one: Resolution, other: Resolution) -> Resolution:
     }
     return Resolution(
         [*one.steps, *other.steps], [*one.draws, *other.draws], [*one.deleveraged, *other.deleveraged],
-        dict(sorted(residual.items())), ledger, other.after, other.waiting,
+        dict(sorted(residual.items())), ledger, other.after, other.waiting, other.resumes,
+        {key: [*one.whys.get(key, []), *other.whys.get(key, [])] for key in {**one.whys, **other.whys}}, one.regime,
+        [*one.skipped, *other.skipped],
+        [*one.warnings, *other.warnings],
     )  # fmt: skip

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from riskpolicy.engines.core.bound import FLAT, Bound
 from riskpolicy.engines.core.draw import Payers, shares
 from riskpolicy.engines.core.exact import exact_bucket_row
+from riskpolicy.engines.core.funds import loss_of, payers_of, pays_for
 from riskpolicy.numbers import exact
 from riskpolicy.plan.plan import Layer
 from riskpolicy.vocabulary import STATES
@@ -46,7 +47,7 @@ def plan_draws(bound: Bound, equity: Floats, rank: npt.NDArray[np.int64], pnl: F
     bankrupt = np.flatnonzero(equity < 0)
     if not len(bankrupt):
         return draws
-    payers = _payers(bound)
+    payers = payers_of(bound)
     profit = _profits(bound, pnl)
     for bucket in bankrupt[np.argsort(rank[bankrupt])]:
         currency = int(bound.buckets.currency[bucket])
@@ -54,16 +55,6 @@ def plan_draws(bound: Bound, equity: Floats, rank: npt.NDArray[np.int64], pnl: F
         draws.by_bucket[int(bucket)] = paid
         amounts[:, currency] += paid
     return draws
-
-
-def _payers(bound: Bound) -> Payers:
-    """Return what funds have, in quanta, rounded down; None where the snapshot does not say."""
-    quanta: list[int | None] = []
-    for number, fund in enumerate(bound.plan.funds):
-        balance = float(bound.fund_balance[number])
-        known = not math.isnan(balance)
-        quanta.append(int(exact(balance) // bound.plan.requirements.quantum[fund.currency]) if known else None)
-    return Payers(quanta, list(quanta))
 
 
 def _profits(bound: Bound, pnl: Floats) -> Floats:
@@ -86,6 +77,7 @@ class _Planned:
         self.profit = profit
         self.currency = int(bound.buckets.currency[bucket])
         self.quantum = bound.plan.requirements.quantum[self.currency]
+        self.loss = loss_of(bound, bucket)
 
     def pay(self, deficit: float) -> Floats:
         """Return what each layer pays; NaN from the first fund on whose balance is due and not known."""
@@ -115,10 +107,12 @@ class _Planned:
             paid[able] = math.nan
             return
         quanta = int(-(-exact(left) // self.quantum)) if left > 0 else 0
-        rooms = [self.payers.room(self.layers[k], quanta, self.quantum) for k in able]
-        for k, amount in zip(able, shares(rooms, min(quanta, sum(rooms))), strict=True):
+        rooms = [self.payers.room(self.layers[k], quanta, self.quantum, self.loss) for k in able]
+        together = self.payers.group_room([self.layers[k] for k in members], self.quantum)
+        most = min(quanta, sum(rooms) if together is None else min(together, sum(rooms)))
+        for k, amount in zip(able, shares(rooms, most), strict=True):
             if amount:
-                self.payers.pay(self.layers[k], amount)
+                self.payers.pay(self.layers[k], amount, self.loss)
                 paid[k] = min(left, float(amount * self.quantum))
 
     def _others(self) -> bool:
@@ -129,6 +123,8 @@ class _Planned:
 
     def _opened(self, k: int) -> bool:
         rule, unless = self.layers[k].when, self.layers[k].unless
+        if not pays_for(self.bound, self.bucket, self.layers[k]):
+            return False
         members = self.bound.members(self.bucket) if unless else []
         if any(self.bound.market_state(int(self.bound.positions.instrument[i])) in unless for i in members):
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from fractions import Fraction
@@ -249,7 +249,10 @@ class Layer:
 class Deleveraging:
     """The ranking of positions within (instrument, side): score descending, ties, account ascending.
 
-    Positions are closed at `price`, one of the words of a step's price, less a `fee` of the notional.
+    Positions are closed at `price`, one of the words of a step's price, less a `fee` of the notional. `rule` is a
+    policy by its name with its `parameters`, or `plugin`. Where `eligible` does not hold, or the account's role is one
+    of `protected`, nothing is taken; else at most `most` of a position in one event. In a market it is turned on where
+    `start` holds, and off where `stop` does. `again`: scores are taken anew for every event.
     """
 
     score: Rule
@@ -258,6 +261,24 @@ class Deleveraging:
     lights_by_quantity: bool
     price: str | Rule | None
     fee: Fraction
+    rule: str = "queue"
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    plugin: str | None = None
+    ranks: str | None = None
+    again: bool = False
+    eligible: Rule | None = None
+    protected: tuple[str, ...] = ()
+    most: Fraction | None = None
+    seed: int = 0
+    start: Rule | None = None
+    stop: Rule | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether the queue of the evaluation is all there is to know."""
+        return self.rule == "queue" and not (
+            self.parameters or self.ranks or self.again or self.eligible or self.protected or self.most
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from riskpolicy.engines.core.resolution import Resolution
+from riskpolicy.numbers import moment_of
 from riskpolicy.report.text import amount, bar, plain_table, price, quantity, titled
 
 
@@ -26,6 +27,20 @@ def resolution_report(result: Resolution, rows: int) -> RenderableType:
             f" and {len(result.waiting) - 5} more" if len(result.waiting) > 5 else ""
         )
         parts += [Text(), Text(f"Still in liquidation, waiting for the market: {names}.")]
+        if result.resumes:
+            first = min(result.resumes.values())
+            at = moment_of(first).isoformat(sep=" ").replace("+00:00", " UTC")
+            parts += [Text(f"By the rules {len(result.resumes)} of them can go on, the first at {at}.")]
+    if result.warnings:
+        warned = result.warnings[0]
+        parts += [
+            Text(),
+            Text(
+                f"Funding pushes {len(result.warnings)} account{'s' if len(result.warnings) > 1 else ''} towards "
+                f"liquidation, such as {warned.account}: margin ratio {float(warned.ratio_after):.4g} after it.",
+                style="yellow",
+            ),
+        ]
     events, entries = result.ledger.events, len(result.ledger.entries)
     parts += [
         Text(),

@@ -20,6 +20,7 @@ def check_ruleset(ruleset: Ruleset, document: Document) -> list[Finding]:
     _references(check, ruleset)
     _funds(check, ruleset)
     _waterfall(check, ruleset)
+    _take(check, ruleset)
     _regime(check, ruleset)
     if ruleset.fees is not None:
         _fees(check, ruleset.fees)
@@ -117,6 +118,20 @@ def _waterfall(check: _Check, ruleset: Ruleset) -> None:
     if layers[-1].pays != RESIDUAL:
         hint = "end with `{id: end, pays: residual}`; its amount is what nobody paid"
         check.fault("waterfall_without_end", "the waterfall has no end", hint, ("waterfall", len(layers) - 1))
+
+
+def _take(check: _Check, ruleset: Ruleset) -> None:
+    """Refuse `rule: plugin` without a plugin, and a plugin without it."""
+    take = None if ruleset.deleveraging is None else ruleset.deleveraging.take
+    if take is None or (take.rule == "plugin") == (take.plugin is not None):
+        return
+    if take.plugin is None:
+        check.fault(
+            "take_form", "`rule: plugin` names no plugin", "add `plugin: NAME`", ("deleveraging", "take", "rule")
+        )
+        return
+    message = f"the plugin `{take.plugin}` allocates nothing under `rule: {take.rule}`"
+    check.fault("take_form", message, "say `rule: plugin`", ("deleveraging", "take", "plugin"))
 
 
 def _caps(check: _Check, layer: Layer, i: int, *, earlier: bool) -> None:

@@ -89,13 +89,22 @@ def _order(snapshot: Snapshot) -> np.ndarray[tuple[int], np.dtype[np.int64]] | N
 
 
 def with_row(snapshot: Snapshot, table: str, cells: Mapping[str, Cell]) -> Snapshot:
-    """Return a snapshot with one more row at the end of a table; columns that are not named are null there."""
+    """Return a snapshot with one more row at the end of a table; columns that are not named are null there.
+
+    An id is its code, or its label as text.
+    """
     rows = snapshot.rows[table]
     columns: dict[str, Column] = {}
+    cells = dict(cells)
     for column in TABLES[table].columns:
+        if column.kind is not Kind.ID:
+            continue
+        cell, known = cells.get(column.name), any(column.name in columns for columns in snapshot.tables.values())
         # Only a column that is not required may stay empty: the empty label is its null.
-        if column.kind is Kind.ID and column.name in snapshot.tables[table] and cells.get(column.name) is None:
+        if known and (cell is None) == (column.name in snapshot.tables[table]) and rows:
             snapshot, _ = with_label(snapshot, column.name, "")
+        if isinstance(cell, str) and known:
+            snapshot, cells[column.name] = with_label(snapshot, column.name, cell)
     for column in TABLES[table].columns:
         found, cell = snapshot.tables[table].get(column.name), cells.get(column.name)
         if isinstance(found, Ids):
@@ -103,7 +112,7 @@ def with_row(snapshot: Snapshot, table: str, cells: Mapping[str, Cell]) -> Snaps
             assert isinstance(code, int)
             columns[column.name] = Ids(np.append(found.codes, np.int32(code)), found.labels)
         elif column.kind is Kind.ID and cell is not None:
-            columns[column.name] = _first_ids(snapshot, column.name, rows, str(cell))
+            columns[column.name] = _first_ids(snapshot, column.name, rows, cell)
         elif isinstance(found, Choices):
             word = str(column.default if cell is None else cell)
             columns[column.name] = Choices(np.append(found.codes, np.int8(found.words.index(word))), found.words)
@@ -121,11 +130,14 @@ def with_row(snapshot: Snapshot, table: str, cells: Mapping[str, Cell]) -> Snaps
     return replace(made, order=_order_with_last(made)) if table == "positions" else made
 
 
-def _first_ids(snapshot: Snapshot, column: str, rows: int, label: str) -> Ids:
-    """Return a column of ids that so far is absent: empty in every row, then a label that other tables know not."""
-    assert all(column not in columns for columns in snapshot.tables.values())
-    labels = sorted({label, *([""] if rows else [])})
-    return Ids(np.array([*[0] * rows, labels.index(label)], np.int32), labels)
+def _first_ids(snapshot: Snapshot, column: str, rows: int, cell: Cell) -> Ids:
+    """Return a column of ids that the table has not had so far: empty in the rows before the last."""
+    known = next((c for t in snapshot.tables.values() if isinstance(c := t.get(column), Ids)), None)
+    if known is None:
+        labels = sorted({str(cell), *([""] if rows else [])})
+        return Ids(np.array([*[0] * rows, labels.index(str(cell))], np.int32), labels)
+    assert isinstance(cell, int)
+    return Ids(np.array([*[known.labels.index("") if rows else 0] * rows, cell], np.int32), known.labels)
 
 
 def _put(given: Numbers, cells: Mapping[int, Fraction | None]) -> Numbers:

@@ -322,7 +322,7 @@ def test_groups_share_and_caps_hold():
     assert (
         draw(
             [layer("a", 0, draw="all_or_nothing"), end], 201, Payers([200], [200]), F(1), lambda _: True, lambda _: True
-        )[0].layer.id
+        )[-1].layer.id
         == "end"
     )
 

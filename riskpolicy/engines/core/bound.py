@@ -23,6 +23,8 @@ Longs = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.int32]
 
 CROSS = -1
+#: What money is worth in its own currency: one object, so that nobody need multiply by it.
+ONE = Fraction(1)
 LONG, SHORT, FLAT = 0, 1, 2
 #: Keys of tier tables, in the kernel's order.
 KEYS = ("notional", "coin", "contracts", "quote_value")
@@ -130,7 +132,7 @@ class Bound:
         """Return the positions of a bucket, in canonical order."""
         p, account = self.positions, int(self.buckets.account[bucket])
         first, end = int(p.start[account]), int(p.start[account + 1])
-        return [first + int(i) for i in np.flatnonzero(p.bucket[first:end] == bucket)]
+        return [i for i, of in enumerate(p.bucket[first:end].tolist(), first) if of == bucket]
 
     def account(self, code: int) -> Label:
         """Return the account of a code."""
@@ -246,7 +248,7 @@ class Bound:
     def conversion_of(self, bucket: int, instrument: int) -> Fraction:
         """Return what one unit of an instrument's settlement currency is worth in a bucket."""
         if self.price is None or self.buckets.instrument[bucket] != CROSS:
-            return Fraction(1)
+            return ONE
         return self.exact_price(self.plan.currencies[int(self.plan.instruments.currency[instrument])])
 
     def exact_funding(self, i: int) -> Fraction:

@@ -157,13 +157,13 @@ def with_fill(bound: Bound, fill: Fill) -> Snapshot:
     row = bound.positions.row_of(fill.position)
     snapshot = with_numbers(snapshot, "positions", "quantity", {row: after.quantity})
     snapshot = with_numbers(snapshot, "positions", "entry_price", {row: after.entry_price})
-    return _paid(bound, snapshot, fill, realized) if realized else snapshot
+    return paid_to(bound, snapshot, fill, realized) if realized else snapshot
 
 
-def _paid(bound: Bound, snapshot: Snapshot, fill: Fill, realized: Fraction) -> Snapshot:
+def paid_to(bound: Bound, snapshot: Snapshot, fill: Fill, realized: Fraction) -> Snapshot:
     """Add realized profit to the isolated margin, or to the account's balance in the settlement currency."""
-    row = bound.positions.row_of(fill.position)
-    if bound.buckets.instrument[bound.positions.bucket[fill.position]] != CROSS:
+    if fill.position >= 0 and bound.buckets.instrument[bound.positions.bucket[fill.position]] != CROSS:
+        row = bound.positions.row_of(fill.position)
         margin = snapshot.numbers("positions", "isolated_margin")
         before = Fraction(0) if margin is None else margin.exact(row) or Fraction(0)
         return with_numbers(snapshot, "positions", "isolated_margin", {row: before + realized})

@@ -10,13 +10,14 @@ from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cached_property
 from typing import TypeAlias
 
-from riskpolicy.engines.core.bound import Bound, exact_key
+from riskpolicy.engines.core.bound import ONE, Bound, exact_key
 from riskpolicy.engines.core.funds import fund_behind, fund_number
+from riskpolicy.engines.core.once import once
 from riskpolicy.plan.plan import Curve, Plan, Tier
 
+ZERO = Fraction(0)
 #: A number of a row; infinity and NaN (for a missing number) are floats.
 Number: TypeAlias = Fraction | float
 
@@ -33,9 +34,9 @@ class Holding:
     entry_price: Fraction
     mark_price: Fraction
     leverage: Fraction | None = None
-    wallet: Fraction = Fraction(0)
-    accrued_funding: Fraction = Fraction(0)
-    conversion: Fraction = Fraction(1)
+    wallet: Fraction = ZERO
+    accrued_funding: Fraction = ZERO
+    conversion: Fraction = ONE
 
 
 def filled(held: Holding, quantity: Fraction, price: Fraction, *, plan: Plan) -> tuple[Holding, Fraction]:
@@ -47,13 +48,13 @@ def filled(held: Holding, quantity: Fraction, price: Fraction, *, plan: Plan) ->
     inverse = plan.instruments.inverse[held.instrument]
     if held.quantity * quantity >= 0:
         if after == 0:
-            return held, Fraction(0)
+            return held, ZERO
         parts = ((abs(held.quantity), held.entry_price), (abs(quantity), price))
         if inverse:
-            entry = abs(after) / sum((size / at for size, at in parts), Fraction(0))
+            entry = abs(after) / sum((size / at for size, at in parts), ZERO)
         else:
-            entry = sum((size * at for size, at in parts), Fraction(0)) / abs(after)
-        return replace(held, quantity=after, entry_price=entry), Fraction(0)
+            entry = sum((size * at for size, at in parts), ZERO) / abs(after)
+        return replace(held, quantity=after, entry_price=entry), ZERO
     closed = -quantity if abs(quantity) <= abs(held.quantity) else held.quantity
     size = closed * plan.instruments.contract_size_exact[held.instrument]
     change = 1 / held.entry_price - 1 / price if inverse else price - held.entry_price
@@ -76,17 +77,17 @@ class ExactPosition:
         self.table = int(self.plan.instruments.table[self.number])
         self.rules = self.plan.tiers.tables[self.table]
 
-    @cached_property
+    @once
     def size(self) -> Fraction:
         """Signed quantity of the underlying; of an inverse, of the quote currency."""
         return self.quantity * self.plan.instruments.contract_size_exact[self.number]
 
-    @cached_property
+    @once
     def entry_notional(self) -> Fraction:
         """Value at the entry price, unsigned."""
         return abs(self.size) / self.entry_price if self.inverse else abs(self.size) * self.entry_price
 
-    @cached_property
+    @once
     def notional(self) -> Fraction:
         """Value at the mark price, unsigned."""
         return abs(self.size) / self.mark_price if self.inverse else abs(self.size) * self.mark_price
@@ -96,20 +97,20 @@ class ExactPosition:
         """What requirements are taken from: the value at the table's basis."""
         return self.entry_notional if self.rules.entry_basis else self.notional
 
-    @cached_property
+    @once
     def unrealized_pnl(self) -> Fraction:
         """Profit at the mark price."""
         if self.inverse:
             return self.size * (1 / self.entry_price - 1 / self.mark_price)
         return self.size * (self.mark_price - self.entry_price)
 
-    @cached_property
+    @once
     def key(self) -> Fraction:
         """What the caps of its table count."""
         price = self.entry_price if self.rules.entry_basis else self.mark_price
         return exact_key(self.plan, self.number, abs(self.quantity), price, self.rules.key)
 
-    @cached_property
+    @once
     def tier(self) -> Tier:
         """The tier of the key."""
         return self.plan.tiers.exact[tier_number(self.plan, self.table, self.key)]
@@ -119,27 +120,27 @@ class ExactPosition:
         """As selected, or the tier's maximum."""
         return self.held.leverage if self.held.leverage is not None else self.tier.max_leverage
 
-    @cached_property
+    @once
     def maintenance_rate(self) -> Fraction:
         """The rate of the tier, curve or formula."""
         if self.rules.formula is not None:
             rate = self.rules.formula.program.exact(_Row(_POSITION, self))
-            return Fraction(0) if rate is None else Fraction(rate)
+            return ZERO if rate is None else Fraction(rate)
         return self._rate(self.rules.maintenance, self.tier.rate)
 
-    @cached_property
+    @once
     def initial_rate(self) -> Fraction | None:
         """The initial rate of the tier or curve, None where there is none."""
         if self.rules.initial is None:
             return self.tier.initial
-        return self._rate(self.rules.initial, Fraction(0))
+        return self._rate(self.rules.initial, ZERO)
 
     def _rate(self, curve: Curve | None, of_tier: Fraction) -> Fraction:
         if curve is None:
             return of_tier
         return curve.rate(self.key, self.bound.exact_measure(self.number, curve))
 
-    @cached_property
+    @once
     def maintenance_margin(self) -> Fraction:
         """By the tier or curve, rounded up to the quantum where the ruleset says so."""
         margin = self.value * self.maintenance_rate
@@ -147,7 +148,7 @@ class ExactPosition:
             margin -= self.tier.deduction * self.value / self.key
         return self.rounded(margin)
 
-    @cached_property
+    @once
     def initial_margin(self) -> Fraction | None:
         """By the rule margin.initial; None where that is undefined."""
         value = self.plan.initial.program.exact(_Row(_POSITION, self))
@@ -165,14 +166,17 @@ class ExactPosition:
 class Change:
     """What is different from the snapshot in one bucket: holdings by position, new ones, balance and open orders.
 
-    An order is (instrument, signed contracts); `marks` replaces mark prices by instrument.
+    An order is (instrument, signed contracts); `marks` replaces mark prices by instrument. `known` are positions as
+    they are, with what is computed of them already; `wallet` is the balance of the snapshot where that was read before.
     """
 
     held: Mapping[int, Holding] = field(default_factory=dict)
     added: tuple[Holding, ...] = ()
-    balance: Fraction = Fraction(0)
+    balance: Fraction = ZERO
     orders: tuple[tuple[int, Fraction], ...] = ()
     marks: Mapping[int, Fraction] = field(default_factory=dict)
+    known: Mapping[int, ExactPosition] = field(default_factory=dict)
+    wallet: Fraction | None = None
 
 
 _NOTHING = Change()
@@ -186,20 +190,35 @@ class ExactBucket:
         self.bucket = bucket
         self.change = change
         self.members = bound.members(bucket)
-        self.wallet_balance: Fraction = bound.exact_wallet(bucket) + change.balance
-        self.positions = tuple(ExactPosition(bound, self._marked(h)) for h in (*self._held(), *change.added))
+        wallet = bound.exact_wallet(bucket) if change.wallet is None else change.wallet
+        self.wallet_balance: Fraction = wallet + change.balance
+        self.positions = tuple(self._positions())
 
-    def _held(self) -> Iterator[Holding]:
+    def _positions(self) -> Iterator[ExactPosition]:
+        change = self.change
         for i in self.members:
-            changed = self.change.held.get(i)
-            yield holding(self.bound, i, self.wallet_balance) if changed is None else changed
+            known = change.known.get(i)
+            if known is None:
+                changed = change.held.get(i)
+                if changed is None:
+                    held = holding(self.bound, i, self.wallet_balance)
+                else:
+                    held = replace(changed, wallet=self.wallet_balance)
+                known = ExactPosition(self.bound, self._marked(held))
+            yield known
+        for held in change.added:
+            yield ExactPosition(self.bound, self._marked(held))
 
     def _marked(self, held: Holding) -> Holding:
         mark = self.change.marks.get(held.instrument)
         return held if mark is None else replace(held, mark_price=mark)
 
     def _sum(self, of: Callable[[ExactPosition], Fraction]) -> Fraction:
-        return sum((of(p) * p.held.conversion for p in self.positions), Fraction(0))
+        total = ZERO
+        for p in self.positions:
+            # Most positions settle in the currency of their bucket: nothing to multiply by.
+            total += of(p) if p.held.conversion is ONE else of(p) * p.held.conversion
+        return total
 
     def _required(self, of: Callable[[ExactPosition], Fraction]) -> Fraction:
         """Return the sum of requirements, or that of the larger side of every netting group."""
@@ -207,21 +226,21 @@ class ExactBucket:
             return self._sum(of)
         sides: dict[int, list[Fraction]] = {}
         for p in self.positions:
-            group = sides.setdefault(int(self.bound.plan.instruments.netting[p.number]), [Fraction(0), Fraction(0)])
+            group = sides.setdefault(int(self.bound.plan.instruments.netting[p.number]), [ZERO, ZERO])
             group[p.quantity < 0] += of(p) * p.held.conversion
-        return sum((max(group) for group in sides.values()), Fraction(0))
+        return sum((max(group) for group in sides.values()), ZERO)
 
-    @cached_property
+    @once
     def unrealized_pnl(self) -> Fraction:
         """Sum over the positions."""
         return self._sum(lambda p: p.unrealized_pnl)
 
-    @cached_property
+    @once
     def accrued_funding(self) -> Fraction:
         """Sum over the positions."""
-        return self._sum(lambda p: p.held.accrued_funding)
+        return sum((p.held.accrued_funding * p.held.conversion for p in self.positions if p.held.accrued_funding), ZERO)
 
-    @cached_property
+    @once
     def notional(self) -> Fraction:
         """Sum over the positions."""
         return self._sum(lambda p: p.notional)
@@ -237,18 +256,18 @@ class ExactBucket:
         wallet = self.bound.exact_wallet(self.bucket, initial=True) + self.change.balance
         return wallet + self.unrealized_pnl + self.accrued_funding
 
-    @cached_property
+    @once
     def order_margin(self) -> Fraction:
         """What open orders add to initial margin."""
-        return sum((self._added(size) for size in self.open_sizes), Fraction(0))
+        return sum((self._added(size) for size in self.open_sizes), ZERO)
 
     def _added(self, size: OpenSize) -> Fraction:
         whole = ExactPosition(self.bound, size.holding)
-        margin = whole.initial_margin or Fraction(0)
-        own = sum((self.positions[k].initial_margin or Fraction(0) for k in size.members), Fraction(0))
+        margin = whole.initial_margin or ZERO
+        own = sum((self.positions[k].initial_margin or ZERO for k in size.members), ZERO)
         return (margin - own) * size.holding.conversion
 
-    @cached_property
+    @once
     def open_sizes(self) -> list[OpenSize]:
         """The worst case of each instrument with open orders that can add to a position.
 
@@ -258,7 +277,7 @@ class ExactBucket:
             return []
         sides: dict[int, list[Fraction]] = {}
         for number, quantity in (*open_orders(self.bound, self.bucket), *self.change.orders):
-            sides.setdefault(number, [Fraction(0), Fraction(0)])[quantity < 0] += abs(quantity)
+            sides.setdefault(number, [ZERO, ZERO])[quantity < 0] += abs(quantity)
         found = []
         for number in sorted(sides):
             members = [k for k, p in enumerate(self.positions) if p.number == number]
@@ -283,14 +302,14 @@ class ExactBucket:
         """Return a position of no contracts in an instrument, entered at the mark."""
         mark = self.change.marks.get(number) or self.bound.exact_mark(number)
         conversion = self.bound.conversion_of(self.bucket, number)
-        return Holding(number, Fraction(0), mark, mark, None, self.wallet_balance, Fraction(0), conversion)
+        return Holding(number, ZERO, mark, mark, None, self.wallet_balance, ZERO, conversion)
 
-    @cached_property
+    @once
     def initial_margin(self) -> Fraction:
         """Sum over the positions, and what open orders add."""
-        return self._required(lambda p: p.initial_margin or Fraction(0)) + self.order_margin
+        return self._required(lambda p: p.initial_margin or ZERO) + self.order_margin
 
-    @cached_property
+    @once
     def maintenance_margin(self) -> Fraction:
         """Sum over the positions."""
         return self._required(lambda p: p.maintenance_margin)
@@ -300,7 +319,7 @@ class ExactBucket:
         """maintenance / equity; infinite where equity <= 0 and margin is due, 0 where none is due."""
         due, equity = self.maintenance_margin, self.equity
         if due == 0:
-            return Fraction(0)
+            return ZERO
         return due / equity if equity > 0 else math.inf
 
     def row(self) -> Mapping[str, Number]:
@@ -405,7 +424,7 @@ def _of_position(name: str) -> Callable[[ExactPosition, ExactBucket], Number]:
 
 _IN_BUCKET: dict[str, Callable[[ExactPosition, ExactBucket], Number]] = {
     **{name: _of_position(name) for name in _POSITION},
-    "initial_margin": lambda p, _: p.initial_margin or Fraction(0),
+    "initial_margin": lambda p, _: p.initial_margin or ZERO,
     **{f"bucket_{name}": _of_bucket(name) for name in _BUCKET if name != "wallet_balance"},
 }
 
@@ -447,7 +466,7 @@ def position_row(bucket: ExactBucket, place: int) -> Mapping[str, Number]:
 
 def exact_key_of(bound: Bound, i: int) -> Fraction:
     """Return what the caps of position i's tier table count, exactly."""
-    return ExactPosition(bound, holding(bound, i, Fraction(0))).key
+    return ExactPosition(bound, holding(bound, i, ZERO)).key
 
 
 def tier_number(plan: Plan, table: int, key: Fraction) -> int:

@@ -7,9 +7,11 @@ from fractions import Fraction
 import numpy as np
 
 from riskpolicy.engines.core.bound import CROSS
+from riskpolicy.engines.core.funds import members_of
+from riskpolicy.engines.core.standing import with_standing
 from riskpolicy.engines.resolving.steps import Steps
 from riskpolicy.errors import Finding, SnapshotError
-from riskpolicy.snapshot.edit import with_label, with_numbers, with_row, without_rows
+from riskpolicy.snapshot.edit import with_choice, with_label, with_numbers, with_row, without_rows
 from riskpolicy.snapshot.snapshot import Snapshot
 
 
@@ -29,14 +31,44 @@ class Aftermath(Steps):
         balances = {}
         for row in range(snapshot.rows["funds"]):
             number = next(k for k, f in enumerate(self.plan.funds) if f.id == str(funds.label(row)))  # type: ignore[union-attr]
-            quanta, opening = self.payers.balance[number], self.payers.opening[number]
-            if quanta is not None and quanta != opening:
+            quanta, start = self.payers.balance[number], self.start[number]
+            if quanta is not None and quanta != start:
                 balances[row] = quanta * self.plan.requirements.quantum[self.plan.funds[number].currency]
         if balances:
             snapshot = with_numbers(snapshot, "funds", "balance", balances)
         if self.cancelled:
             snapshot = without_rows(snapshot, "orders", self.cancelled)
+        if self.active:
+            cells = {int(self.bound.market_row[n]): "true" if on else "false" for n, on in self.active.items()}
+            snapshot = with_choice(snapshot, "markets", "adl_active", cells)
+        snapshot = self.with_members(snapshot)
+        snapshot = self.with_drawn(snapshot)
+        if self.timed:
+            changed = {b: s for b, s in self.stands.items() if s != self.before[b]}
+            snapshot = with_standing(snapshot, self.bound, changed)
         return self.with_outside(snapshot)
+
+    def with_members(self, snapshot: Snapshot) -> Snapshot:
+        """Put what members have paid into the table `members`: out of contributions, or added to what was called."""
+        for number, parts in self.of_members.items():
+            fund = self.plan.funds[number]
+            quantum = self.plan.requirements.quantum[fund.currency]
+            members = members_of(self.bound, fund)
+            column = "contribution" if fund.holds == "members" else "assessed"
+            cells = {
+                m.row: m.contribution - part * quantum if fund.holds == "members" else m.assessed + part * quantum
+                for m, part in zip(members, parts, strict=True)
+                if part
+            }
+            snapshot = with_numbers(snapshot, "members", column, dict(cells))
+        return snapshot
+
+    def with_drawn(self, snapshot: Snapshot) -> Snapshot:
+        """Append what layers with a window have paid to the table `drawn`."""
+        for rule, loss, amount in self.windowed:
+            cells: dict[str, Fraction | str | int] = {"rule": rule, "account": loss.account, "amount": amount}
+            snapshot = with_row(snapshot, "drawn", {**cells, "instrument": loss.market, "at": self.instant})
+        return snapshot
 
     def with_balances(self, snapshot: Snapshot) -> Snapshot:
         """Put what cross balances and isolated margins are now into a snapshot."""
@@ -75,6 +107,7 @@ class Aftermath(Steps):
         """Return what outside parties took: contracts by instrument, and money by currency, contracts at the mark."""
         contracts: dict[tuple[str, int], Fraction] = {}
         money: dict[tuple[str, str], Fraction] = {}
+        # A fund's money is its balance, a member's its contribution.
         funds = {f"@{fund.id}" for fund in self.plan.funds}
         instruments = self.plan.instruments
         for entry in self.result.ledger.entries:
@@ -89,8 +122,7 @@ class Aftermath(Steps):
             else:
                 assert entry.currency is not None
                 currency, amount = entry.currency, (entry.amount or 0) * self.result.ledger.quantum[entry.currency]
-            if entry.account not in funds:
-                # A fund's money is its balance.
+            if entry.account not in funds and not entry.account.startswith("@member:"):
                 money[entry.account, currency] = money.get((entry.account, currency), Fraction(0)) + amount
         return contracts, money
 

@@ -3,25 +3,58 @@
 from __future__ import annotations
 
 import math
+from collections import ChainMap
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
-from riskpolicy.engines.core.draw import Payers
-from riskpolicy.engines.core.exact import Change, ExactBucket, ExactPosition, Holding, holding, position_row
+from riskpolicy.engines.core.adl import Candidate
+from riskpolicy.engines.core.draw import Loss, Payers
+from riskpolicy.engines.core.exact import (
+    ZERO,
+    Change,
+    ExactBucket,
+    ExactPosition,
+    Holding,
+    Number,
+    holding,
+    position_row,
+)
+from riskpolicy.engines.core.funds import fund_behind, fund_number, payers_of
 from riskpolicy.engines.core.ledger import Ledger
 from riskpolicy.engines.core.resolution import Done, Resolution
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.execution import Execution, Fill
-from riskpolicy.engines.liquidation import BANKRUPT, HEALTHY, LIQUIDATABLE
+from riskpolicy.engines.fees import FeeShare, Kind, fee_shares_of
+from riskpolicy.engines.liquidation import BANKRUPT, LIQUIDATABLE
 from riskpolicy.errors import Finding, SnapshotError
 from riskpolicy.plan.plan import Rule, Step
 
 #: Outside parties whose accounts the ledger names.
-MARKET, FEES, RESIDUAL = "@market", "@fees", "@residual"
+MARKET, RESIDUAL = "@market", "@residual"
+#: Who owes what is to be cut from withdrawals.
+WITHDRAWALS = "@withdrawals"
 #: What contracts are counted in where the ruleset declares no lot.
 DEFAULT_LOT = Fraction(1, 10**8)
+
+
+class _FundNow(dict[str, Number]):
+    """The numbers of the fund behind a bucket, looked up when they are read."""
+
+    def __init__(self, books: Books, bucket: int) -> None:
+        super().__init__()
+        self.books = books
+        self.bucket = bucket
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.startswith("fund_")
+
+    def __getitem__(self, name: str) -> Number:
+        if name not in self:
+            raise KeyError(name)
+        return self.books.fund_number(self.bucket, name)
 
 
 class Books:
@@ -34,42 +67,45 @@ class Books:
         self.plan = evaluation.plan
         self.execution = execution
         quantum = dict(zip(self.plan.currencies, self.plan.requirements.quantum, strict=True))
-        self.result = Resolution(ledger=Ledger(quantum))
+        self.result = Resolution(ledger=Ledger(quantum), regime=self.plan.regime)
         self.held: dict[int, Holding] = {}
         self.balance: dict[int, Fraction] = {}
         self.opened: set[int] = set()
         self.cancelled: set[int] = set()
-        self.inventory: dict[tuple[int, int], Fraction] = {}
+        self.inventory: dict[int, dict[int, Fraction]] = {}
+        self.lost: dict[int, Fraction] = {}
+        self.bid_taken: dict[int, Fraction] = {}
+        self.windowed: list[tuple[str, Loss, Fraction]] = []
+        self.of_members: dict[int, list[int]] = {}
         self.assigned: dict[tuple[str, int], Fraction] = {}
         self.shared: dict[int, Fraction] = {}
-        self.cursor: dict[int, int] = {}
+        self.passed: dict[int, int] = {}
+        self.active: dict[int, bool] = {}
+        self.asked = 0
+        self.sides: dict[tuple[int, str], tuple[list[int], list[Candidate]]] = {}
+        self.why_not: dict[tuple[str, int], str] = {}
         self.now: dict[int, ExactBucket] = {}
+        self.known: dict[int, ExactPosition] = {}
+        self.wallets: dict[int, Fraction] = {}
+        # Where margins depend on the wallet, a position is another one whenever the balance moves.
+        formulas = [t.formula for t in self.plan.tiers.tables if t.formula is not None]
+        self.walletless = all("wallet_balance" not in r.program.inputs for r in (self.plan.initial, *formulas))
         self.payers = self._known_funds()
+        self.start = list(self.payers.balance)
 
     def _known_funds(self) -> Payers:
-        """Return what funds have, in quanta, rounded down."""
-        known: list[int | None] = []
+        """Return what funds have; SnapshotError where a balance is needed and not there."""
+        payers = payers_of(self.bound)
         used = {x.fund for x in self.plan.layers if x.fund >= 0} | {s.by for s in self.plan.steps if s.by >= 0}
         triggered = bool(self.evaluation.liquidation.triggered.any())
-        given = self.bound.snapshot.numbers("funds", "balance")
-        ids = self.bound.snapshot.tables["funds"].get("fund")
-        rows = {str(ids.label(r)): r for r in range(len(ids))} if ids is not None else {}  # type: ignore[union-attr]
         findings = []
         for number, fund in enumerate(self.plan.funds):
-            row = rows.get(fund.id)
-            exact = None if row is None or given is None else given.exact(row)
-            if exact is None:
-                known.append(None)
-                if number in used and triggered and self.needed(number):
-                    hint = f"add a row to `funds`: fund {fund.id}, its balance"
-                    findings.append(
-                        Finding("missing_value", f"a resolution needs the balance of fund `{fund.id}`", hint)
-                    )
-            else:
-                known.append(int(exact // self.plan.requirements.quantum[fund.currency]))
+            if payers.balance[number] is None and number in used and triggered and self.needed(number):
+                hint = f"add a row to `funds`: fund {fund.id}, its balance"
+                findings.append(Finding("missing_value", f"a resolution needs the balance of fund `{fund.id}`", hint))
         if findings:
             raise SnapshotError(findings)
-        return Payers(known, list(known))
+        return payers
 
     def needed(self, fund: int) -> bool:
         """Return whether a fund's currency is that of a bucket in liquidation."""
@@ -79,13 +115,18 @@ class Books:
     def bucket(self, bucket: int) -> ExactBucket:
         """Return a bucket as it is now; kept until something of it changes."""
         if bucket not in self.now:
-            change = Change(self.held, balance=self.balance.get(bucket, Fraction(0)))
-            self.now[bucket] = ExactBucket(self.bound, bucket, change)
+            balance = self.balance.get(bucket, ZERO)
+            change = Change(self.held, balance=balance, known=self.known, wallet=self.wallets.get(bucket))
+            now = self.now[bucket] = ExactBucket(self.bound, bucket, change)
+            if bucket not in self.wallets:
+                self.wallets[bucket] = now.wallet_balance - balance
+            if self.walletless:
+                self.known.update(zip(now.members, now.positions, strict=True))
         return self.now[bucket]
 
     def add(self, bucket: int, amount: Fraction) -> None:
         """Change the balance behind a bucket."""
-        self.balance[bucket] = self.balance.get(bucket, Fraction(0)) + amount
+        self.balance[bucket] = self.balance.get(bucket, ZERO) + amount
         self.now.pop(bucket, None)
 
     def state(self, bucket: ExactBucket) -> int:
@@ -94,7 +135,30 @@ class Books:
             return BANKRUPT
         if bucket.bucket in self.forced and any(p.quantity for p in bucket.positions):
             return LIQUIDATABLE
-        return LIQUIDATABLE if self.plan.trigger.rule.program.exact(bucket.row()) else HEALTHY
+        if self.plan.trigger.rule.program.exact(bucket.row()):
+            return LIQUIDATABLE
+        return self.held_on(bucket)
+
+    def held_on(self, bucket: ExactBucket) -> int:
+        """Return LIQUIDATABLE where a bucket is not released yet though the trigger no longer holds, else HEALTHY."""
+        raise NotImplementedError
+
+    def bucket_row(self, bucket: ExactBucket, state: int | None = None) -> Mapping[str, Number]:
+        """Return a bucket as the row that conditions read, with what its fund has now."""
+        known: dict[str, Number] = {} if state is None else {"state": Fraction(state)}
+        return ChainMap(known, _FundNow(self, bucket.bucket), bucket.row())  # type: ignore[arg-type]
+
+    def fund_number(self, bucket: int, name: str) -> Number:
+        """Return a number of the fund behind a bucket, its balance as it is now; NaN where nobody says."""
+        return self.number_of_fund(fund_behind(self.bound, bucket), name)
+
+    def number_of_fund(self, fund: int, name: str) -> Number:
+        """Return a number of a fund (-1 for none), its balance as it is now; NaN where nobody says."""
+        if name == "fund_balance" and fund >= 0:
+            has = self.payers.balance[fund]
+            return math.nan if has is None else has * self.plan.requirements.quantum[self.plan.funds[fund].currency]
+        found = fund_number(self.bound, fund, name)
+        return math.nan if found is None else found
 
     def left(self, bucket: int, unless: tuple[str, ...] = ()) -> list[tuple[int, ExactPosition]]:
         """Return what is still held, the largest notional first, then by instrument; not in markets of some states."""
@@ -129,7 +193,7 @@ class Books:
             + now.accrued_funding
             - sum(
                 (self.worth(p.number, p.quantity, p.entry_price) * p.held.conversion for p in now.positions),
-                Fraction(0),
+                ZERO,
             )
         )
         self.add(bucket, round(cash / quantum) * quantum - cash)
@@ -143,6 +207,8 @@ class Books:
         """Return the exact terms of a position as it is now."""
         if i in self.held:
             return self.held[i]
+        if i in self.known:
+            return self.known[i].held
         return holding(self.bound, i, self.bound.exact_wallet(int(self.bound.positions.bucket[i])))
 
     def price(self, bucket: int, i: int, word: str | Rule | None) -> Fraction | None:
@@ -204,20 +270,35 @@ class Books:
 
     def charge(self, bucket: int, number: int, fill: Fill, step: Step) -> None:
         """Book a step's fee on a fill, rounded up to whole quanta, or down within what equity is left."""
-        currency, quantum = self.currency(bucket)
+        _, quantum = self.currency(bucket)
         due = self.fee(number, fill, step) * self.bound.conversion_of(bucket, number)
         if step.fee_within_surplus:
-            due = min(due, max(Fraction(0), self.bucket(bucket).equity))
+            due = min(due, max(ZERO, self.bucket(bucket).equity))
             due = due // quantum * quantum
         fee = math.ceil(due / quantum)
         if fee <= 0:
             return
-        to = FEES if step.fee_to < 0 else f"@{self.plan.funds[step.fee_to].id}"
-        self.result.ledger.book(step.id, "fee", [(self.name(bucket), currency, -fee), (to, currency, fee)])
-        self.add(bucket, -fee * quantum)
-        if step.fee_to >= 0:
-            self.payers.balance[step.fee_to] = (self.payers.balance[step.fee_to] or 0) + fee
+        self.pay_fee(bucket, fee, "liquidation", step.id, step.fee_to)
         self.note(bucket, step, "fee", amount=fee * quantum)
+
+    def pay_fee(self, bucket: int, fee: int, kind: Kind, rule: str, fund: int = -1) -> None:
+        """Book a fee of a bucket to the fund that a rule names, else to those among whom the ruleset splits it."""
+        currency, quantum = self.currency(bucket)
+        number = int(self.bound.buckets.currency[bucket])
+        if fund >= 0:
+            shares = [FeeShare(f"@{self.plan.funds[fund].id}", fee, rule, fund)]
+        else:
+            shares = fee_shares_of(self.plan, kind, fee, number)
+        money = [(self.name(bucket), currency, -fee), *((s.receiver, currency, s.quanta) for s in shares)]
+        self.result.ledger.book(rule, "fee", money)
+        self.add(bucket, -fee * quantum)
+        for share in shares:
+            self.income(share.fund, share.quanta)
+
+    def income(self, fund: int, quanta: int) -> None:
+        """Add to a fund's balance; nothing for -1."""
+        if fund >= 0:
+            self.payers.balance[fund] = (self.payers.balance[fund] or 0) + quanta
 
     def fee(self, number: int, fill: Fill, step: Step) -> Fraction:
         """Return a step's fee on a fill, in settlement money."""
@@ -252,6 +333,8 @@ class Books:
         released = self.worth(p.instrument, -quantity, p.entry_price) * p.conversion
         self.add(bucket, cash - released)
         self.held[i] = replace(p, quantity=p.quantity + quantity)
+        self.known.pop(i, None)
+        self.now.pop(bucket, None)
 
     def note(self, bucket: int, step: Step, what: str, amount: Fraction | None = None) -> None:
         """Record something that moved no contracts."""

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
+from riskpolicy.engines.core.changes import account_code
 from riskpolicy.engines.core.draw import equal_parts
-from riskpolicy.engines.core.exact import Change, ExactBucket, ExactPosition
-from riskpolicy.engines.core.resolution import Deleveraged
+from riskpolicy.engines.core.exact import ZERO, ExactBucket, ExactPosition, Holding, position_row
+from riskpolicy.engines.core.funds import fund_row
+from riskpolicy.engines.core.resolution import Deleveraged, Skipped
 from riskpolicy.engines.execution import Fill
 from riskpolicy.engines.liquidation import BANKRUPT, HEALTHY
 from riskpolicy.engines.resolving.books import DEFAULT_LOT
-from riskpolicy.engines.resolving.losses import Losses
+from riskpolicy.engines.resolving.closing import Closing
 from riskpolicy.plan.plan import Step
 from riskpolicy.snapshot.columns import Ids
 
 
-class Steps(Losses):
+class Steps(Closing):
     """The steps of a ruleset, each a method by its word."""
 
     def liquidate(self, bucket: int) -> None:
-        """Take a bucket through the steps until it is healthy; then settle what an empty one lacks."""
+        """Take a bucket through the steps until it is healthy; then settle what an empty one lacks.
+
+        While a step waits for its time, only later steps with a condition of their own go on.
+        """
         self.enter(bucket)
+        self.begin(bucket)
         for step in self.plan.steps:
             now = self.bucket(bucket)
             state = self.state(now)
             if state == HEALTHY:
                 break
-            if step.when is not None and not self.is_open(step, now, state):
+            if bucket in self.resumes if step.when is None else not self.is_open(step, now, state):
                 continue
             getattr(self, f"_{step.do}")(bucket, step)
         if not self.left(bucket):
@@ -38,11 +43,7 @@ class Steps(Losses):
     def is_open(self, step: Step, now: ExactBucket, state: int) -> bool:
         """Return whether the condition of a step holds for a bucket as it is now."""
         assert step.when is not None
-        row = {
-            **{name: now.row()[name] for name in step.when.program.inputs if name != "state"},
-            "state": Fraction(state),
-        }
-        return bool(step.when.program.exact(row))
+        return bool(step.when.program.exact(self.bucket_row(now, state)))
 
     def _cancel_orders(self, bucket: int, step: Step) -> None:
         orders, account = self.bound.orders, int(self.bound.buckets.account[bucket])
@@ -57,54 +58,38 @@ class Steps(Losses):
 
     def _market_order(self, bucket: int, step: Step) -> None:
         for i, p in self.left(bucket, step.unless):
-            size = abs(p.quantity)
-            if step.above is not None and p.notional > step.above:
-                size = min(size, self.lots(p.number, size * step.portion))
-            if step.until == "healthy":
-                size = min(size, self.enough(bucket, i, p, step, None))
-            self.sell(bucket, i, size, step, None)
+            if not self._order(bucket, i, p, step, None):
+                continue
             if self.state(self.bucket(bucket)) == HEALTHY and self.left(bucket):
                 break
 
     def _immediate_or_cancel(self, bucket: int, step: Step) -> None:
         for i, p in self.left(bucket, step.unless):
-            limit = self.price(bucket, i, step.price)
-            size = abs(p.quantity)
-            if step.until == "healthy":
-                size = self.enough(bucket, i, p, step, limit)
-            self.sell(bucket, i, size, step, limit)
+            self._order(bucket, i, p, step, self.price(bucket, i, step.price))
             if step.until == "healthy" and self.state(self.bucket(bucket)) == HEALTHY:
                 break
 
-    def enough(self, bucket: int, i: int, p: ExactPosition, step: Step, limit: Fraction | None) -> Fraction:
-        """Return the fewest lots whose closing, at what execution gives and with its fee, makes the bucket healthy."""
-        lot = self.plan.instruments.lot[p.number] or DEFAULT_LOT
-        most = -(-abs(p.quantity) // lot)
+    def _order(self, bucket: int, i: int, p: ExactPosition, step: Step, limit: Fraction | None) -> bool:
+        """Send what a step may send of a position now; return whether that is anything.
 
-        def heals(lots: int) -> bool:
-            size = min(abs(p.quantity), lots * lot)
-            return self.state(self.supposed(bucket, i, size, step, limit)) == HEALTHY
-
-        low, high = 0, int(most)
-        if not heals(high):
-            return abs(p.quantity)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if heals(middle) else (middle, high)
-        return min(abs(p.quantity), high * lot)
-
-    def supposed(self, bucket: int, i: int, size: Fraction, step: Step, limit: Fraction | None) -> ExactBucket:
-        """Return the bucket as it would be after an order, without sending it."""
-        p = self.holding(i)
-        side = -1 if p.quantity > 0 else 1
-        fills = self.execution.quote(self.symbol(p.instrument), side * size, p.mark_price, limit)
-        after, gained = p, Fraction(0)
-        for fill in fills:
-            gained -= self.fee(p.instrument, fill, step) * p.conversion
-            gained += self.realized(after, fill) * p.conversion
-            after = replace(after, quantity=after.quantity + fill.quantity)
-        balance = self.balance.get(bucket, Fraction(0)) + gained
-        return ExactBucket(self.bound, bucket, Change({**self.held, i: after}, balance=balance))
+        A ramp goes on until it has made good all that it may by now.
+        """
+        sent = False
+        while True:
+            before = abs(self.holding(i).quantity)
+            allowed = self.allowed(bucket, p, step)
+            size = self.order_size(bucket, i, p, step, limit) if allowed > 0 else ZERO
+            if size <= 0:
+                return sent
+            lack = self.lack(self.bucket(bucket)) if step.ramp is not None else ZERO
+            self.sell(bucket, i, size, step, limit)
+            self.sent(bucket, step, lack, allowed if size < before else Fraction(1))
+            sent = True
+            left = abs(self.holding(i).quantity)
+            if step.ramp is None or left in (0, before) or self.state(self.bucket(bucket)) == HEALTHY:
+                return sent
+            now = self.bucket(bucket)
+            p = now.positions[now.members.index(i)]
 
     def _lower_tier(self, bucket: int, step: Step) -> None:
         """Close down to the cap of a lower tier, each position all at once or not at all."""
@@ -115,7 +100,7 @@ class Steps(Losses):
             limit = self.price(bucket, i, step.price)
             side = -1 if p.quantity > 0 else 1
             quoted = self.execution.quote(self.symbol(p.number), side * size, p.mark_price, limit)
-            if sum((abs(f.quantity) for f in quoted), Fraction(0)) < size:
+            if sum((abs(f.quantity) for f in quoted), ZERO) < size:
                 self.note(bucket, step, f"{self.symbol(p.number)}: the book does not take all of it")
                 continue
             self.sell(bucket, i, size, step, limit)
@@ -130,7 +115,7 @@ class Steps(Losses):
         down = {"one": now - 1, "two": now - 2, "lowest": first}[step.tiers]
         cap = tiers.exact[max(first, down)].cap
         if now == first or down < first or cap is None:
-            return Fraction(0)
+            return ZERO
         kept = cap / (p.key / abs(p.quantity))
         return min(abs(p.quantity), self.lots(p.number, abs(p.quantity) - kept))
 
@@ -145,7 +130,7 @@ class Steps(Losses):
             side = -1 if p.quantity > 0 else 1
             for name, lots in zip(names, parts, strict=True):
                 if lots:
-                    self.assigned[name, p.number] = self.assigned.get((name, p.number), Fraction(0)) + lots * lot
+                    self.assigned[name, p.number] = self.assigned.get((name, p.number), ZERO) + lots * lot
                     self.trade(bucket, i, Fill(side * lots * lot, price), f"@provider:{name}", step.id, "assigned")
 
     def capacities(self, number: int) -> dict[str, Fraction]:
@@ -160,58 +145,143 @@ class Steps(Losses):
             return {}
         known = self.plan.instruments.number
         rows = [r for r in range(len(who)) if known[str(what.label(r))] == number]
-        left = {str(who.label(r)): (given.exact(r) or Fraction(0)) for r in rows}
-        return {name: room - self.assigned.get((name, number), Fraction(0)) for name, room in left.items()}
+        left = {str(who.label(r)): (given.exact(r) or ZERO) for r in rows}
+        return {name: room - self.assigned.get((name, number), ZERO) for name, room in left.items()}
 
-    def _takeover(self, bucket: int, step: Step) -> None:
-        name = f"@{self.plan.funds[step.by].id}"
-        if self.plan.funds[step.by].currency != int(self.bound.buckets.currency[bucket]):
+    def _auction(self, bucket: int, step: Step) -> None:
+        """Sell to bidders within the reserve, the best price first.
+
+        An auction with a timeout opens with what execution quotes and then takes bids until it ends; once it has ended
+        the bucket goes on.
+        """
+        before = self.before[bucket]
+        opened = before.started if before.in_liquidation and step.timeout is not None else None
+        ends = None if step.timeout is None else (self.instant if opened is None else opened) + step.timeout
+        if opened is not None and ends is not None and self.instant >= ends:
+            self.note(bucket, step, "auction ended")
             return
         for i, p in self.left(bucket, step.unless):
+            reserve = self.price(bucket, i, step.price)
+            self._take_bids(bucket, i, p, step, reserve)
+            size = abs(self.holding(i).quantity)
+            if size and opened is None:
+                self.sell(bucket, i, size, step, reserve)
+        if ends is not None and self.left(bucket, step.unless):
+            self.wait(bucket, ends)
+
+    def _take_bids(self, bucket: int, i: int, p: ExactPosition, step: Step, reserve: Fraction | None) -> None:
+        """Sell to those who have bid, the best price first, then in the order of their bids."""
+        long = p.quantity > 0
+        name = self.name(bucket)
+        mine = [k for k, b in enumerate(self.bids) if b.instrument == p.number and b.account in (None, name)]
+        for k in sorted(mine, key=lambda k: -self.bids[k].price if long else self.bids[k].price):
+            bid, taken = self.bids[k], self.bid_taken.get(k, ZERO)
+            if reserve is not None and (bid.price < reserve if long else bid.price > reserve):
+                self.note(bucket, step, f"bid of {bid.bidder} is beyond the reserve")
+                continue
+            size = min(bid.quantity - taken, abs(self.holding(i).quantity))
+            if size > 0:
+                self.bid_taken[k] = taken + size
+                fill = Fill(-size if long else size, bid.price)
+                self.trade(bucket, i, fill, bid.bidder, step.id, "auction")
+                self.charge(bucket, p.number, fill, step)
+
+    def _takeover(self, bucket: int, step: Step) -> None:
+        fund = self.plan.funds[step.by]
+        name = f"@{fund.id}"
+        if fund.currency != int(self.bound.buckets.currency[bucket]):
+            return
+        for i, p in self.taken_first(bucket, step):
             price = self.price(bucket, i, step.price) or p.mark_price
             size = self.capacity(bucket, p, price, step)
             if size <= 0:
                 self.note(bucket, step, f"{name[1:]} can not take {self.symbol(p.number)}")
                 continue
-            side = -1 if p.quantity > 0 else 1
-            self.trade(bucket, i, Fill(side * size, price), name, step.id, f"takeover by {name[1:]}")
-            self.inventory[step.by, p.number] = self.inventory.get((step.by, p.number), Fraction(0)) - side * size
-            self.mark_inventory(bucket, p, Fill(side * size, price), step, name)
+            fill = Fill(-size if p.quantity > 0 else size, price)
+            self.trade(bucket, i, fill, name, step.id, f"takeover by {name[1:]}")
+            held = self.inventory_of(step.by)
+            held[p.number] = held.get(p.number, ZERO) - fill.quantity
+            self.mark_inventory(bucket, p, fill, step, name)
         if step.leftover == "fund" and not self.left(bucket):
             self.hand_over(bucket, step, name)
 
+    def taken_first(self, bucket: int, step: Step) -> list[tuple[int, ExactPosition]]:
+        """Return what is left of a bucket in the order in which a fund takes it: by a column, or the largest first."""
+        rows = self.left(bucket, step.unless)
+        if step.order is None:
+            return rows
+        now, column = self.bucket(bucket), step.order.column
+        key = {i: position_row(now, now.members.index(i))[column] for i, _ in rows}
+        return sorted(rows, key=lambda row: key[row[0]], reverse=step.order.descending)
+
     def capacity(self, bucket: int, p: ExactPosition, price: Fraction, step: Step) -> Fraction:
-        """Return how many contracts a fund can take: by its loss at the mark, and by the cap on its net notional."""
+        """Return how many contracts a fund can take.
+
+        By its loss at the mark: no more than it has, nor in one resolution than the part of its opening balance that
+        the step allows. By the cap on its net notional. With a solvency condition the position goes whole or not.
+        """
         _, quantum = self.currency(bucket)
         has = Fraction(self.payers.balance[step.by] or 0) * quantum
-        size = abs(p.quantity)
+        size, held = abs(p.quantity), self.inventory_of(step.by)
         one = Fraction(1 if p.quantity > 0 else -1)
         loss = self.worth(p.number, one, price) - self.worth(p.number, one, p.mark_price)
+        loss *= p.held.conversion
         if loss > 0:
-            size = min(size, has / loss)
+            room = has
+            if step.max_loss is not None:
+                opening = Fraction(self.payers.opening[step.by] or 0) * quantum
+                room = min(room, max(ZERO, step.max_loss * opening - self.lost.get(step.by, ZERO)))
+            size = min(size, room / loss)
         if step.max_net_notional is not None and p.notional:
-            held = sum(
-                (
-                    abs(q) * p.notional / abs(p.quantity)
-                    for (fund, n), q in self.inventory.items()
-                    if (fund, n) == (step.by, p.number)
-                ),
-                Fraction(0),
-            )
-            room = step.max_net_notional * has - held
-            size = min(size, max(Fraction(0), room) / (p.notional / abs(p.quantity)))
+            each = p.notional * p.held.conversion / abs(p.quantity)
+            net = held.get(p.number, ZERO) * one
+            # What it holds on the other side makes room.
+            size = min(size, max(ZERO, step.max_net_notional * has / each - net))
+        if step.solvency != "none":
+            left = has - max(ZERO, loss) * abs(p.quantity)
+            with_it = {**held, p.number: held.get(p.number, ZERO) + p.quantity}
+            if size < abs(p.quantity) or left < self.inventory_margin(bucket, with_it, step.solvency):
+                return ZERO
         lot = self.plan.instruments.lot[p.number] or DEFAULT_LOT
         return size if size == abs(p.quantity) else size // lot * lot
+
+    def inventory_margin(self, bucket: int, held: Mapping[int, Fraction], which: str) -> Fraction:
+        """Return the margin at the mark of contracts by instrument, in the currency of a bucket."""
+        total = ZERO
+        for number, quantity in held.items():
+            if quantity:
+                mark, conversion = self.bound.exact_mark(number), self.bound.conversion_of(bucket, number)
+                p = ExactPosition(self.bound, Holding(number, quantity, mark, mark, conversion=conversion))
+                margin = p.initial_margin if which == "initial" else p.maintenance_margin
+                total += (margin or ZERO) * conversion
+        return total
+
+    def inventory_of(self, fund: int) -> dict[int, Fraction]:
+        """Return the contracts that a fund holds, signed, by instrument: those of its account, and what it took."""
+        if fund not in self.inventory:
+            table = self.bound.snapshot.tables["funds"].get("account")
+            row, names = fund_row(self.bound, fund), {f"@{self.plan.funds[fund].id}"}
+            if row >= 0 and isinstance(table, Ids):
+                names.add(str(table.label(row)))
+            codes = [code for name in names if (code := account_code(self.bound, name)) is not None]
+            held: dict[int, Fraction] = {}
+            p = self.bound.positions
+            for i in (i for code in codes for i in range(int(p.start[code]), int(p.start[code + 1]))):
+                number = int(p.instrument[i])
+                held[number] = held.get(number, ZERO) + self.holding(i).quantity
+            self.inventory[fund] = held
+        return self.inventory[fund]
 
     def mark_inventory(self, bucket: int, p: ExactPosition, fill: Fill, step: Step, name: str) -> None:
         """Take a fund's loss on what it took, at the mark, from its balance; add its gain."""
         currency, quantum = self.currency(bucket)
         taken = -fill.quantity
         gain = self.worth(p.number, taken, p.mark_price) - self.worth(p.number, taken, fill.price)
-        quanta = math.floor(gain / quantum)
+        quanta = math.floor(gain * p.held.conversion / quantum)
         has = self.payers.balance[step.by]
         self.payers.balance[step.by] = (has or 0) + quanta
         if quanta < 0:
+            self.lost[step.by] = self.lost.get(step.by, ZERO) - quanta * quantum
             layer = next((x for x in self.plan.layers if x.fund == step.by), None)
             rule = step.id if layer is None else layer.id
             self.result.draws.append(
@@ -235,7 +305,14 @@ class Steps(Losses):
         if rules is None:
             return
         for i, p in self.left(bucket, step.unless):
+            if not self.is_on(p.number, rules):
+                self.note(bucket, step, f"deleveraging of {self.symbol(p.number)} is not triggered")
+                continue
             price = self.price(bucket, i, rules.price) or p.mark_price
+            if not rules.plain or self.ranker is not None or self.allocator is not None:
+                for other, size in self.allocated(bucket, p, price, rules):
+                    self.close_against(bucket, i, other, size, price, step)
+                continue
             left = abs(p.quantity)
             for other in self.queue(p):
                 if left == 0:
@@ -245,8 +322,10 @@ class Steps(Losses):
                     continue
                 size = min(left, abs(winner.quantity))
                 if not self.bears(other, size, price):
-                    name = self.name(int(self.bound.positions.bucket[other]))
-                    self.note(bucket, step, f"{name} skipped: bankruptcy prices do not overlap")
+                    name, symbol = self.name(int(self.bound.positions.bucket[other])), self.symbol(p.number)
+                    why = "bankruptcy prices do not overlap"
+                    self.note(bucket, step, f"{name} skipped: {why}")
+                    self.result.skipped.append(Skipped(name, symbol, self.name(bucket), why))
                     continue
                 self.close_against(bucket, i, other, size, price, step)
                 left -= size
@@ -266,16 +345,26 @@ class Steps(Losses):
         queue, positions = self.evaluation.queue, self.bound.positions
         segment = 2 * p.number + (1 if p.quantity > 0 else 0)
         first, end = int(queue.start[segment]), int(queue.start[segment + 1])
-        place = self.cursor.get(segment, first)
+        place = self.next_in_queue(first)
         while place < end:
             i = int(queue.order[place])
             bankrupt = self.evaluation.liquidation.state[positions.bucket[i]] == BANKRUPT
             if bankrupt or (i in self.held and self.held[i].quantity == 0):
-                if place == self.cursor.get(segment, first):
-                    self.cursor[segment] = place + 1
+                self.passed[place] = place + 1
             else:
                 yield i
-            place += 1
+            place = self.next_in_queue(place + 1)
+
+    def next_in_queue(self, place: int) -> int:
+        """Return the first place from one on that is not passed over for good; the ways there are kept short."""
+        found = place
+        while found in self.passed:
+            found = self.passed[found]
+        while place != found:
+            following = self.passed[place]
+            self.passed[place] = found
+            place = following
+        return found
 
     def close_against(self, bucket: int, i: int, other: int, size: Fraction, price: Fraction, step: Step) -> None:
         """Close some contracts of a position against those of another."""
@@ -287,6 +376,12 @@ class Steps(Losses):
         assert rules is not None
         self.trade(bucket, i, Fill(side * size, price), (of, other), step.id, "deleveraged")
         number = winner.instrument
+        if rules.fee:
+            _, quantum = self.currency(of)
+            due = abs(self.worth(number, size, price)) * rules.fee * winner.conversion
+            fee = min(math.ceil(due / quantum), max(0, int(self.bucket(of).equity // quantum)))
+            if fee > 0:
+                self.pay_fee(of, fee, "deleveraging", "deleveraging.take.fee")
         held = size if winner.quantity > 0 else -size
         lost = (self.worth(number, held, winner.mark_price) - self.worth(number, held, price)) * winner.conversion
         self.result.deleveraged.append(

@@ -1,0 +1,166 @@
+"""Deleveraging by policy: the candidates as they are now, what a policy says, and whether that can be so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Literal
+
+from riskpolicy.engines.candidates import candidate, queued
+from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Candidate, Demand, RankAdl
+from riskpolicy.engines.core.exact import ZERO, ExactPosition, Number, position_row
+from riskpolicy.engines.core.resolution import Skipped
+from riskpolicy.engines.liquidation import BANKRUPT
+from riskpolicy.engines.policies import policy
+from riskpolicy.engines.resolving.books import DEFAULT_LOT
+from riskpolicy.engines.resolving.staged import Staged
+from riskpolicy.plan.plan import Deleveraging
+from riskpolicy.snapshot.columns import Ids
+
+
+class Closing(Staged):
+    """Who is closed against a bankrupt position, by the ruleset's policy."""
+
+    #: What plugins do instead of the engine, by hook; the conductor sets them.
+    ranker: RankAdl | None = None
+    allocator: AllocateAdl | None = None
+
+    def is_on(self, number: int, rules: Deleveraging) -> bool:
+        """Return whether contracts may be taken in a market; a trigger's state is kept for the snapshot after."""
+        if rules.start is None or rules.stop is None:
+            return True
+        row = int(self.bound.market_row[number])
+        before = self.active.get(number)
+        if before is None:
+            before = self.bound.snapshot.choices("markets", "adl_active").word(row) == "true"
+        rule = rules.stop if before else rules.start
+        holds = bool(rule.program.exact({name: self.market_number(number, name) for name in rule.program.inputs}))
+        self.active[number] = before != holds
+        return self.active[number]
+
+    def market_number(self, number: int, name: str) -> Number:
+        """Return a number of a market as its conditions read it, NaN where nobody says."""
+        if name.startswith("fund_"):
+            return self.number_of_fund(self.plan.instruments.fund[number], name)
+        given = self.bound.snapshot.numbers("markets", name)
+        found = None if given is None else given.exact(int(self.bound.market_row[number]))
+        if found is None:
+            return float("nan")
+        if name == "open_interest":
+            return abs(self.worth(number, found, self.bound.exact_mark(number)))
+        return found
+
+    def allocated(
+        self, bucket: int, p: ExactPosition, price: Fraction, rules: Deleveraging
+    ) -> list[tuple[int, Fraction]]:
+        """Return the positions that a policy closes against one, and how many contracts of each.
+
+        ResolutionError where a policy breaks what it must hold to: nothing beyond a cap, nothing below zero, given and
+        remaining together what was asked.
+        """
+        side: Literal["long", "short"] = "short" if p.quantity > 0 else "long"
+        places, found = self.candidates_now(bucket, p, side, rules)
+        plan, number = self.plan, p.number
+        demand = Demand(
+            instrument=self.symbol(number), side=side, contracts=abs(p.quantity), price=price,
+            mark_price=p.mark_price, lot=plan.instruments.lot[number] or DEFAULT_LOT,
+            contract_size=plan.instruments.contract_size_exact[number], inverse=bool(plan.instruments.inverse[number]),
+            deficit=max(ZERO, -self.bucket(bucket).equity / p.held.conversion), event=self.asked, seed=rules.seed,
+        )  # fmt: skip
+        self.asked += 1
+        if self.ranker is not None:
+            found = ranked(found, self.ranker(demand, found))
+        allocate = self.allocator if self.allocator is not None else self.policy_of(rules)
+        allocation = allocate(demand, found)
+        held_to(demand, found, allocation)
+        for c, given, reason in zip(found, allocation.given, allocation.skipped, strict=True):
+            if not given and reason is not None:
+                why = self.why_not.get((c.account, number), reason) if not c.cap else reason
+                self.result.skipped.append(Skipped(c.account, demand.instrument, self.name(bucket), why))
+        return [(i, given) for i, given in zip(places, allocation.given, strict=True) if given]
+
+    def policy_of(self, rules: Deleveraging) -> AllocateAdl:
+        """Return the ruleset's policy."""
+        return policy(rules.rule, **rules.parameters)
+
+    def candidates_now(
+        self, bucket: int, p: ExactPosition, side: Literal["long", "short"], rules: Deleveraging
+    ) -> tuple[list[int], list[Candidate]]:
+        """Return the positions opposite to one as they are now, and as candidates; who may not be taken has no cap."""
+        key = (p.number, side)
+        if key not in self.sides:
+            made, positions = queued(self.evaluation, self.symbol(p.number), side), self.bound.positions
+            place = {
+                (str(self.bound.account(int(positions.account[i]))), int(positions.bucket[i])): i
+                for i in self.members_of_side(p.number, side)
+            }
+            rows = [place[c.account, b] for c, b in zip(made.candidates, made.buckets, strict=True)]
+            self.sides[key] = (rows, list(made.candidates))
+        rows, fresh = self.sides[key]
+        out = []
+        for i, c in zip(rows, fresh, strict=True):
+            of = int(self.bound.positions.bucket[i])
+            if i in self.held or self.balance.get(of):
+                c = candidate(self.evaluation, i, self.bucket(of), c.rank)
+            out.append(replace(c, cap=self.cap(c, i, of, bucket, p, rules)))
+        if rules.again:
+            out = ranked(out, [c.score or ZERO for c in out])
+        order = sorted(range(len(out)), key=lambda k: out[k].rank)
+        return [rows[k] for k in order], [out[k] for k in order]
+
+    def members_of_side(self, number: int, side: str) -> list[int]:
+        """Return the positions on one side of an instrument, in canonical order."""
+        q = self.bound.positions.quantity
+        of_side = (q > 0 if side == "long" else q < 0) & (self.bound.positions.instrument == number)
+        return [int(i) for i in of_side.nonzero()[0]]
+
+    def cap(self, c: Candidate, i: int, of: int, bucket: int, p: ExactPosition, rules: Deleveraging) -> Fraction:
+        """Return the most that may be taken of a position now; why nothing may is kept for whoever asks."""
+        why = None
+        if c.contracts == 0:
+            why = "holds nothing any more"
+        elif self.bound.positions.account[i] == self.bound.buckets.account[bucket]:
+            why = "its own account"
+        elif c.account.startswith("@"):
+            why = "an outside party"
+        elif self.evaluation.liquidation.state[of] == BANKRUPT or c.equity < 0:
+            why = "bankrupt itself"
+        elif rules.protected and self.role(of) in rules.protected:
+            why = f"protected: {self.role(of)}"
+        elif rules.eligible is not None:
+            now = self.bucket(of)
+            if not rules.eligible.program.exact(position_row(now, now.members.index(i))):
+                why = "not eligible"
+        if why is not None:
+            self.why_not[c.account, p.number] = why
+            return ZERO
+        if rules.most is None:
+            return c.contracts
+        lot = self.plan.instruments.lot[p.number] or DEFAULT_LOT
+        return c.contracts * rules.most // lot * lot
+
+    def role(self, bucket: int) -> str:
+        """Return the role of a bucket's account, empty where it has none."""
+        named = self.bound.snapshot.tables["accounts"].get("role")
+        if not isinstance(named, Ids):
+            return ""
+        owners = self.bound.snapshot.ids("accounts", "account").codes
+        rows = (owners == self.bound.buckets.account[bucket]).nonzero()[0]
+        return next((word for row in rows if (word := str(named.label(int(row))))), "")
+
+
+def ranked(candidates: Sequence[Candidate], scores: Sequence[Fraction]) -> list[Candidate]:
+    """Return candidates with new scores and ranks: the highest first, equal ones as they stood."""
+    order = sorted(range(len(candidates)), key=lambda k: (-scores[k], candidates[k].rank))
+    place = {k: rank for rank, k in enumerate(order, 1)}
+    return [replace(c, score=scores[k], rank=place[k]) for k, c in enumerate(candidates)]
+
+
+def held_to(demand: Demand, candidates: Sequence[Candidate], allocation: Allocation) -> None:
+    """Hold an allocation to what every policy must keep; ArithmeticError names what it breaks."""
+    for c, given in zip(candidates, allocation.given, strict=True):
+        if given < 0 or given > c.cap:
+            raise ArithmeticError(f"a policy takes {given} contracts of {c.account}, who may give {c.cap}")
+    if sum(allocation.given, ZERO) + allocation.remaining != demand.contracts:
+        raise ArithmeticError(f"a policy gives {sum(allocation.given, ZERO)} of {demand.contracts} contracts")

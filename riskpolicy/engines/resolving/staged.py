@@ -1,0 +1,200 @@
+"""Liquidation over time: cooldowns, parts, ramps and open auctions, from instant to instant."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from riskpolicy.engines.core.exact import ZERO, Change, ExactBucket, ExactPosition
+from riskpolicy.engines.core.standing import Standing, instant_of, standing_of
+from riskpolicy.engines.liquidation import HEALTHY, LIQUIDATABLE
+from riskpolicy.engines.margin import trigger_health
+from riskpolicy.engines.resolving.books import DEFAULT_LOT
+from riskpolicy.engines.resolving.losses import Losses
+from riskpolicy.plan.plan import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Bid:
+    """What somebody offers for contracts of buckets in an open auction; of one account, or None for anybody's."""
+
+    instrument: int
+    price: Fraction
+    quantity: Fraction
+    bidder: str
+    account: str | None = None
+
+
+class Staged(Losses):
+    """What a bucket may close now, and when it may go on.
+
+    A snapshot without an instant stands at 1970-01-01T00:00:00Z, so that what waits can be told from what has waited.
+    """
+
+    bids: tuple[Bid, ...] = ()
+
+    def prepare(self) -> None:
+        """Start the clock."""
+        plan, tables = self.plan, self.bound.snapshot.tables
+        self.instant = instant_of(self.bound.snapshot) or ZERO
+        self.timed = plan.release is not None or any(s.cooldown or s.ramp or s.timeout for s in plan.steps)
+        self.carried = self.timed and any("in_liquidation" in tables[name] for name in ("accounts", "positions"))
+        self.before: dict[int, Standing] = {}
+        self.stands: dict[int, Standing] = {}
+        self.resumes: dict[int, Fraction] = {}
+
+    def begin(self, bucket: int) -> None:
+        """Take up a bucket where it stood."""
+        self.resumes.pop(bucket, None)
+        found = standing_of(self.bound, bucket) if self.carried else Standing()
+        self.before[bucket] = found
+        started = found.started if found.in_liquidation and found.started is not None else self.instant
+        self.stands[bucket] = replace(found, in_liquidation=True, started=started)
+
+    def finish(self, bucket: int) -> None:
+        """Say how a bucket stands after its turn; one that is healthy keeps nothing but a cooldown still to run."""
+        stands = self.stands.get(bucket)
+        if stands is None:
+            return
+        if not self.left(bucket) or self.state(self.bucket(bucket)) == HEALTHY:
+            self.resumes.pop(bucket, None)
+            until = stands.cooldown_until
+            self.stands[bucket] = Standing(cooldown_until=until if until is not None and until > self.instant else None)
+
+    def wait(self, bucket: int, until: Fraction) -> None:
+        """Let a bucket go on no earlier than at an instant."""
+        self.resumes[bucket] = min(until, self.resumes.get(bucket, until))
+
+    def lack(self, now: ExactBucket) -> Fraction:
+        """Return how much more balance would make a bucket healthy, at least zero; None of it is a guess.
+
+        By the trigger, or by the release rule where the bucket is held until then: the margin that is short.
+        """
+        if self.state(now) == HEALTHY:
+            return ZERO
+        _, quantum = self.currency(now.bucket)
+        trigger = self.plan.trigger
+        moves = trigger.of_equity + trigger.of_wallet
+        if self.plan.release is None and moves > 0:
+            return max(ZERO, -trigger_health(trigger)(now) / moves, -now.equity)
+
+        def heals(quanta: int) -> bool:
+            balance = self.balance.get(now.bucket, ZERO) + now.change.balance * 0 + quanta * quantum
+            held = {**self.held, **now.change.held}
+            return self.state(ExactBucket(self.bound, now.bucket, Change(held, balance=balance))) == HEALTHY
+
+        high = max(1, math.ceil((abs(now.equity) + now.maintenance_margin) / quantum))
+        while not heals(high) and high < 2**80:
+            high *= 2
+        low = 0
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if heals(middle) else (middle, high)
+        return high * quantum
+
+    def allowed(self, bucket: int, p: ExactPosition, step: Step) -> Fraction:
+        """Return the part of what a step would close that it may close now; waits are noted.
+
+        Staged: `portion` of a position above `above` at first, nothing before the cooldown is over, then all. Ramped:
+        what of the whole lack may be made good by now, less what was, as a part of what is lacking still.
+        """
+        if step.above is not None and step.cooldown is not None:
+            until = self.before[bucket].cooldown_until
+            if until is not None and self.instant < until:
+                self.wait(bucket, until)
+                return ZERO
+            if p.notional <= step.above or (until is not None and self.before[bucket].in_liquidation):
+                return Fraction(1)
+            return step.portion
+        if step.above is not None:
+            return step.portion if p.notional > step.above else Fraction(1)
+        if step.ramp is None:
+            return Fraction(1)
+        lack, stands = self.lack(self.bucket(bucket)), self.stands[bucket]
+        assert stands.started is not None
+        whole = step.ramp.whole_below
+        if lack <= 0 or (whole is not None and (lack < whole or p.notional * p.held.conversion < whole)):
+            return Fraction(1)
+        total = lack + stands.freed
+        share = step.ramp.initial + (self.instant - stands.started) / step.ramp.duration
+        return max(ZERO, (min(Fraction(1), share) * total - stands.freed) / lack)
+
+    def sent(self, bucket: int, step: Step, lack: Fraction, allowed: Fraction) -> None:
+        """Note what an order of a step has changed: the start of a cooldown, the margin made good."""
+        stands = self.stands[bucket]
+        if step.cooldown is not None and allowed < 1:
+            until = self.instant + step.cooldown
+            self.stands[bucket] = replace(stands, cooldown_until=until)
+            self.wait(bucket, until)
+        if step.ramp is not None:
+            after = self.lack(self.bucket(bucket))
+            freed = stands.freed + max(ZERO, lack - after)
+            self.stands[bucket] = replace(stands, freed=freed)
+            if allowed < 1 and after > 0:
+                self.wait(bucket, self.more_at(step, after, freed, stands.started or ZERO))
+
+    def more_at(self, step: Step, lack: Fraction, freed: Fraction, started: Fraction) -> Fraction:
+        """Return the first whole second after this instant at which a ramp lets more be closed."""
+        assert step.ramp is not None
+        share = freed / (lack + freed) - step.ramp.initial
+        return Fraction(math.floor(max(self.instant, started + share * step.ramp.duration)) + 1)
+
+    def order_size(self, bucket: int, i: int, p: ExactPosition, step: Step, limit: Fraction | None) -> Fraction:
+        """Return how many contracts a step's order for a position is for."""
+        whole, part = abs(p.quantity), self.allowed(bucket, p, step)
+        if part <= 0:
+            return ZERO
+        if step.ramp is not None:
+            asked = self.enough(bucket, i, p, step, limit) if step.until == "healthy" else whole
+            return min(whole, self.lots(p.number, asked * part))
+        size = whole if part >= 1 else min(whole, self.lots(p.number, whole * part))
+        if step.until == "healthy":
+            size = min(size, self.enough(bucket, i, p, step, limit))
+        elif step.part is not None:
+            size = min(size, self.lots(p.number, whole * step.part))
+        return size
+
+    def enough(self, bucket: int, i: int, p: ExactPosition, step: Step, limit: Fraction | None) -> Fraction:
+        """Return the least size whose closing, at what execution gives and with its fee, makes the bucket healthy.
+
+        In whole lots, or in whole parts of the position where the step has a `portion`; all of it where nothing less
+        does.
+        """
+        whole = abs(p.quantity)
+        unit = self.plan.instruments.lot[p.number] or DEFAULT_LOT
+        if step.part is not None:
+            unit = self.lots(p.number, whole * step.part)
+
+        def heals(units: int) -> bool:
+            return self.state(self.supposed(bucket, i, min(whole, units * unit), step, limit)) == HEALTHY
+
+        low, high = 0, int(-(-whole // unit))
+        if not heals(high):
+            return whole
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if heals(middle) else (middle, high)
+        return min(whole, high * unit)
+
+    def supposed(self, bucket: int, i: int, size: Fraction, step: Step, limit: Fraction | None) -> ExactBucket:
+        """Return the bucket as it would be after an order, without sending it."""
+        p = self.holding(i)
+        side = -1 if p.quantity > 0 else 1
+        fills = self.execution.quote(self.symbol(p.instrument), side * size, p.mark_price, limit)
+        after, gained = p, ZERO
+        for fill in fills:
+            gained -= self.fee(p.instrument, fill, step) * p.conversion
+            gained += self.realized(after, fill) * p.conversion
+            after = replace(after, quantity=after.quantity + fill.quantity)
+        balance = self.balance.get(bucket, ZERO) + gained
+        return ExactBucket(self.bound, bucket, Change({**self.held, i: after}, balance=balance))
+
+    def held_on(self, bucket: ExactBucket) -> int:
+        """Return LIQUIDATABLE where a bucket that came into liquidation is not released yet, else HEALTHY."""
+        release, b = self.plan.release, bucket.bucket
+        if release is None or not (b in self.stands and self.stands[b].in_liquidation):
+            return HEALTHY
+        if not any(p.quantity for p in bucket.positions):
+            return HEALTHY
+        return HEALTHY if release.program.exact(self.bucket_row(bucket)) else LIQUIDATABLE

@@ -1,0 +1,150 @@
+"""Deleveraging by the ruleset's policy in a resolution: worked by hand, and the laws that every one of them keeps."""
+
+from fractions import Fraction
+
+import pytest
+
+from riskpolicy.engines.policies import POLICIES
+from riskpolicy.errors import RulesetError
+from riskpolicy.ruleset.deleveraging import Policy
+from riskpolicy.snapshot.write import snapshot_dict
+from tests import venue
+from tests.engines.test_resolve import ADL, ruleset
+
+F = Fraction
+
+
+def rules(take=None, **more):
+    made = ruleset([ADL])
+    made["deleveraging"]["take"] |= take or {}
+    made["deleveraging"] |= more
+    return made
+
+
+def book(**roles):
+    """A is bankrupt, 10 contracts from 100, bankrupt at 90, marked at 89; opposite 8 from 130, 8 at 110, 4 at 80."""
+    positions = [("A", "BTC", 10, 100), ("W", "BTC", -8, 130), ("X", "BTC", -8, 110), ("Y", "BTC", -4, 80)]
+    tables = venue.cross(positions, {"A": 100, "W": 500, "X": 500, "Y": 500}, {"BTC": 89})
+    tables["funds"] = [{"fund": "main", "currency": "USDT", "balance": 0}]
+    for row in tables["accounts"]:
+        if row["account"] in roles:
+            row["role"] = roles[row["account"]]
+    return tables
+
+
+def taken(result):
+    return {d.account: float(-d.quantity) for d in result.deleveraged}
+
+
+def run(made, tables=None):
+    return venue.evaluate(made, tables or book()).resolve()
+
+
+def test_the_written_policies_are_those_of_the_engine():
+    assert set(Policy.__args__) == {*POLICIES, "plugin"}
+
+
+@pytest.mark.parametrize(
+    ("take", "wanted"),
+    [
+        ({"rule": "queue"}, {"W": 8, "X": 2}),
+        # 20 contracts are there: half of each.
+        ({"rule": "pro_rata_contracts"}, {"W": 4, "X": 4, "Y": 2}),
+        # Profits of 328 and 168, a loss of 36 that has none: 10 contracts 2 to 1, in whole lots.
+        ({"rule": "pro_rata"}, None),
+        ({"rule": "queue", "most": "50%"}, {"W": 4, "X": 4, "Y": 2}),
+        ({"rule": "integer"}, {"W": 4, "X": 4, "Y": 2}),
+        ({"rule": "least_leverage"}, None),
+        ({"rule": "capped_pro_rata", "parameters": {"most": "25%"}}, None),
+        ({"rule": "risk_weighted", "parameters": {"g": "linear"}}, None),
+        ({"rule": "lexicographic", "parameters": {"keys": ["equity asc"]}}, None),
+        ({"rule": "random_start", "seed": 7}, None),
+        ({"rule": "capped_queue"}, None),
+    ],
+)
+def test_a_policy_of_the_ruleset_is_what_the_resolution_does(take, wanted):
+    result = run(rules(take))
+    found = taken(result)
+    if wanted is not None:
+        assert found == wanted
+    assert 0 < sum(found.values()) <= 10
+    assert all(q == int(q) for q in found.values())
+    # Contracts and money balance, and what was closed is gone from both sides.
+    positions = {p["account"]: p["quantity"] for p in snapshot_dict(result.after)["positions"]}
+    assert sum(positions.values()) == -10
+    assert positions["A"] == 10 - sum(found.values())
+
+
+def test_who_is_protected_or_not_eligible_gives_nothing_and_is_told_why():
+    made = rules({"rule": "queue"}, eligible="unrealized_pnl > 0", protected_roles=["market_maker"])
+    result = run(made, book(W="market_maker"))
+    assert taken(result) == {"X": 8}
+    whys = {s.account: s.why for s in result.skipped}
+    assert whys == {"W": "protected: market_maker", "Y": "not eligible"}
+    assert result.waiting == ["A"]
+    assert "not deleveraged in BTC against A: not eligible" in [r.statement for r in result.explain("Y").children]
+
+
+def test_a_fee_is_paid_by_whoever_is_closed():
+    result = run(rules({"rule": "pro_rata_contracts", "fee": "1%"}))
+    fees = {e.account: e.amount for e in result.ledger.entries if e.what == "fee"}
+    # 4 and 2 contracts at 90.
+    assert fees["@fees"] == 180
+    assert (fees["W"], fees["Y"]) == (-360, -180)
+
+
+def triggered(**fund):
+    made = rules({"rule": "queue"})
+    made["instruments"][0]["fund"] = "main"
+    made["deleveraging"]["trigger"] = {
+        "start": "fund_balance < 0.7 * fund_peak_8h", "stop": "fund_balance >= 0.8 * fund_peak_8h",
+    }  # fmt: skip
+    tables = book()
+    tables["funds"][0] |= fund
+    return made, tables
+
+
+@pytest.mark.parametrize(
+    ("balance", "active", "on"),
+    [(69, "false", True), (70, "false", False), (79, "true", True), (80, "true", False), (79, "false", False)],
+)
+def test_a_trigger_has_a_start_and_a_stop(balance, active, on):
+    made, tables = triggered(balance=balance, peak_8h=100)
+    tables["markets"][0]["adl_active"] = active
+    result = run(made, tables)
+    assert bool(result.deleveraged) == on
+    (market,) = snapshot_dict(result.after)["markets"]
+    assert market["adl_active"] == str(on).lower()
+    if not on:
+        assert result.steps[-1].what == "deleveraging of BTC is not triggered"
+
+
+def test_scores_can_be_taken_anew_for_every_event():
+    # By notional: after W gave 6 of its 8 to A, it ranks last for B.
+    for again, wanted in ((True, {"W": 6, "X": 8, "Y": 2}), (False, {"W": 8, "X": 8})):
+        made = rules({"rule": "queue"}, score="notional", again=again, ties="not_stated")
+        tables = book()
+        tables["positions"][0]["quantity"] = 6
+        tables["accounts"][0]["balance"] = 60
+        tables["positions"].append({"account": "B", "instrument": "BTC", "quantity": 10, "entry_price": 100})
+        tables["accounts"].append({"account": "B", "currency": "USDT", "balance": 100})
+        made["liquidation"]["accounts"] = ["account"]
+        totals = {}
+        for d in run(made, tables).deleveraged:
+            totals[d.account] = totals.get(d.account, 0) - float(d.quantity)
+        assert totals == wanted
+
+
+@pytest.mark.parametrize(
+    ("take", "says"),
+    [
+        ({"rule": "risk_weighted", "parameters": {"h": "linear"}}, "no parameter `h`"),
+        ({"rule": "plugin"}, "names no plugin"),
+        ({"rule": "queue", "plugin": "x"}, "allocates nothing"),
+        ({"rule": "profit_haircut"}, "profit_haircut"),
+    ],
+)
+def test_a_take_that_makes_no_sense_is_refused(take, says):
+    with pytest.raises(RulesetError, match=says) as error:
+        venue.policy(rules(take))
+    assert "venue.yaml:" in str(error.value)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from riskpolicy.engines.explain import explain_account
 from riskpolicy.engines.heal import Healing, heal_account, margin_modes
 from riskpolicy.engines.policies import policy as policy_of
 from riskpolicy.errors import Place, QueryError, RulesetError
-from riskpolicy.hooks import resolve_plugins
-from riskpolicy.plan.plan import Plan
+from riskpolicy.hooks import resolve_hook, resolve_plugins
+from riskpolicy.hooks.verified import allocating, executing, ranking, splitting
+from riskpolicy.plan.plan import Plan, Plugged
 from riskpolicy.ruleset.catalog import find_version, is_path
 from riskpolicy.ruleset.loader import LoadedRuleset, load_ruleset
 from riskpolicy.ruleset.places import rule_place
@@ -168,4 +170,27 @@ def _compiled(loaded: LoadedRuleset, allowed: Collection[str] | None) -> Policy:
         except QueryError as error:
             place = loaded.document.value_place(("deleveraging", "take", "parameters"))
             raise RulesetError([replace(finding, place=place) for finding in error.findings]) from None
-    return Policy(loaded, plan, chosen.versions)
+    plan = replace(plan, plugged=_plugged(loaded.ruleset, allowed))
+    return Policy(loaded, plan, {**chosen.versions, **plan.plugged.versions})
+
+
+def _plugged(ruleset: Ruleset, allowed: Collection[str] | None) -> Plugged:
+    """Resolve the plugins that a ruleset names where the rule stands; PluginError for one that does not fit."""
+    rules, fees = ruleset.deleveraging, ruleset.fees
+    rank = None if rules is None or rules.plugin is None else resolve_hook(rules.plugin, "rank_adl", allowed)
+    take = None if rules is None else rules.take.plugin
+    allocate = None if take is None else resolve_hook(take, "allocate_adl", allowed)
+    split = None if fees is None or fees.plugin is None else resolve_hook(fees.plugin, "split_fees", allowed)
+    model = ruleset.liquidation.execution
+    execution = None if model is None else resolve_hook(model, "execution", allowed)
+    receivers = {"fees", *(fund.id for fund in ruleset.funds)}
+    if fees is not None:
+        receivers |= {fees.residue, *(part.to for part in fees.split)}
+    used = [hooked for hooked in (rank, allocate, split, execution) if hooked is not None]
+    return Plugged(
+        None if rank is None else ranking(rank),
+        None if allocate is None else allocating(allocate),
+        None if split is None else splitting(split, receivers),
+        None if execution is None else partial(executing, execution),
+        {hooked.plugin: hooked.version for hooked in used},
+    )

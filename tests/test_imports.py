@@ -59,7 +59,7 @@ MAY_IMPORT = {
     "engines.resolving": CORE | MECHANISMS | {"engines.evaluate", "engines.candidates", "engines.policies"},
     **{f"engines.{name}": CORE | MECHANISMS | {"engines.evaluate"} for name in ("check", "heal")},
     "engines.explain": CORE | MECHANISMS | {"engines.evaluate", "engines.heal"},
-    "hooks": GROUND | {"engines.core"},
+    "hooks": GROUND | {"engines.core", "engines.execution"},
     "adapters": GROUND,
     "policy": FACE,
     "": FACE | {"policy", "adapters"},

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, NamedTuple, TypeAlias
 
+from riskpolicy.engines.core.fees import FeeDue
 from riskpolicy.errors import Finding, QueryError, one_of, suggestion
 from riskpolicy.plan.plan import Fees, FeeTier, Plan
 
@@ -70,16 +71,23 @@ def split_fee(fees: Fees, kind: Kind, amount: int, quantum: Fraction) -> tuple[F
     return (*parts, FeeShare(fees.residue, left, "fees.residue", fees.residue_fund))
 
 
-def fee_shares_of(plan: Plan, kind: Kind, amount: int, currency: int) -> list[FeeShare]:
+def fee_shares_of(plan: Plan, fee: FeeDue) -> list[FeeShare]:
     """Return who gets a fee under a plan, `@fees` where it has no split; only funds of the fee's currency are fed.
 
-    A fund of another currency would have to sell first, so its part waits with `@fees`.
+    A fund of another currency would have to sell first, so its part waits with `@fees`. A plugin that splits fees is
+    asked where the ruleset names one.
     """
-    if plan.fees is None:
-        return [FeeShare("@fees", amount, "fees", -1)]
+    currency = plan.currencies.index(fee.currency)
+    if plan.plugged.split is not None:
+        ids = [fund.id for fund in plan.funds]
+        parts: Mapping[str, int] = plan.plugged.split([fee])[0]
+        given = [FeeShare(f"@{n}", x, "fees.plugin", ids.index(n) if n in ids else -1) for n, x in parts.items()]
+    elif plan.fees is None:
+        given = [FeeShare("@fees", fee.amount, "fees", -1)]
+    else:
+        given = list(split_fee(plan.fees, fee.kind, fee.amount, plan.requirements.quantum[currency]))
     shares = []
-    quantum = plan.requirements.quantum[currency]
-    for share in split_fee(plan.fees, kind, amount, quantum):
+    for share in given:
         other = share.fund >= 0 and plan.funds[share.fund].currency != currency
         shares.append(share._replace(receiver="@fees", fund=-1) if other else share)
     return [share for share in shares if share.quanta]
@@ -252,7 +260,8 @@ def _income(plan: Plan, flow: Flow, currency: int, trade_size: Fraction | None) 
     for times, notional in ((count, size), (1, flow.notional - count * size)):
         fee = fee_due(flow.rate, notional, quantum)
         whole += times * fee
-        for part in fee_shares_of(plan, flow.kind, fee, currency):
+        due = FeeDue("", plan.currencies[currency], fee, flow.kind, None, "fees")
+        for part in fee_shares_of(plan, due):
             shares[part.receiver] = shares.get(part.receiver, 0) + times * part.quanta
     return Income(flow, whole, shares)
 

@@ -23,13 +23,15 @@ from riskpolicy.engines.resolving.incoming import Applied, apply_event
 from riskpolicy.engines.resolving.models import execution_model
 
 
-def resolve_once(evaluation: Evaluation, execution: Execution | str, applied: Applied | None = None) -> Resolution:
+def resolve_once(
+    evaluation: Evaluation, execution: Execution | str | None, applied: Applied | None = None
+) -> Resolution:
     """Liquidate every bucket that is due, in the ruleset's order, to a fixed point at one instant.
 
     `applied` is the event that led here: its postings come first in the ledger, its bids count in open auctions.
     SnapshotError where a step or layer needs a fund whose balance is not in the snapshot.
     """
-    model = execution_model(evaluation, execution) if isinstance(execution, str) else execution
+    model = execution_model(evaluation, execution)
     resolving = _Resolving(evaluation, model, frozenset() if applied is None else applied.forced)
     if applied is not None:
         resolving.bids = applied.bids
@@ -68,7 +70,7 @@ class _Resolving(Aftermath):
         return self.result
 
 
-def resolve(evaluation: Evaluation, execution: Execution | str, events: Sequence[Event] = ()) -> Resolution:
+def resolve(evaluation: Evaluation, execution: Execution | str | None, events: Sequence[Event] = ()) -> Resolution:
     """Resolve an evaluation; then, event by event, apply each and resolve again.
 
     The marks stay as they are within one resolution; an event of kind `mark` moves them before the next. A model's name
@@ -98,4 +100,5 @@ def _joined(one: Resolution, other: Resolution) -> Resolution:
         {key: [*one.whys.get(key, []), *other.whys.get(key, [])] for key in {**one.whys, **other.whys}}, one.regime,
         [*one.skipped, *other.skipped],
         [*one.warnings, *other.warnings],
+        one.plugins,
     )  # fmt: skip

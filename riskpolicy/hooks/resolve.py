@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pluggy
 
+from riskpolicy.engines.core.adl import LAWS
 from riskpolicy.errors import Finding, PluginError, one_of, suggestion
 from riskpolicy.hooks.specs import GROUP, Hooks
 from riskpolicy.vocabulary import CONSTANTS, FUNCTIONS, NAMES, ExpressionFunction
@@ -42,6 +43,57 @@ def resolve_plugins(names: Sequence[str], allowed: Collection[str] | None = None
         message = f"more than one plugin has a function {one_of(sorted(twice))}"
         raise PluginError(Finding("hook_result", message, "name only one of them in `functions`"))
     return Resolved(tuple(functions), {name: _version(entry) for name, entry in chosen.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Hooked:
+    """One hook of one plugin: what to call, and which laws the plugin declares."""
+
+    hook: str
+    plugin: str
+    version: str
+    call: Callable[..., Any]
+    laws: tuple[str, ...] = ()
+
+    def fault(self, message: str, hint: str = "report it to its author") -> PluginError:
+        """Return the error of a plugin that returned what it should not."""
+        return PluginError(Finding("hook_result", f"plugin `{self.plugin}` {self.version}: {message}", hint))
+
+
+def resolve_hook(plugin: str, hook: str, allowed: Collection[str] | None = None) -> Hooked:
+    """Return a hook of a plugin; PluginError as in `resolve_plugins`, and where the plugin does not implement it.
+
+    What it returns is not yet verified: see hooks.verified.
+    """
+    entry = _entry(plugin, allowed)
+    manager = _plugin(plugin, entry)
+    caller = getattr(manager.hook, hook)
+    if not caller.get_hookimpls():
+        message = f"plugin `{plugin}` does not implement `{hook}`"
+        raise PluginError(Finding("missing_hook", message, "name another plugin, or implement the hook"))
+    version = _version(entry)
+
+    def call(**given: Any) -> Any:
+        try:
+            results = caller(**given)
+        except Exception as error:
+            message = f"plugin `{plugin}` {version}: `{hook}` raised {type(error).__name__}: {error}"
+            raise PluginError(Finding("plugin_broken", message, "report it to its author")) from error
+        # pluggy leaves out an implementation that returns None.
+        return results[0] if results else None
+
+    return Hooked(hook, plugin, version, call, _laws(plugin, manager))
+
+
+def _laws(plugin: str, manager: pluggy.PluginManager) -> tuple[str, ...]:
+    results = manager.hook.laws()
+    laws = tuple(results[0]) if results else ()
+    unknown = [law for law in laws if law not in LAWS]
+    if unknown:
+        message = f"plugin `{plugin}` declares the laws {one_of([str(law) for law in unknown])}"
+        hint = suggestion(str(unknown[0]), LAWS) or f"laws: {one_of(LAWS)}"
+        raise PluginError(Finding("hook_result", message, hint))
+    return tuple(law for law in LAWS if law in laws)
 
 
 def _entry(name: str, allowed: Collection[str] | None) -> EntryPoint:

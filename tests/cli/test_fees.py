@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import riskpolicy as rp
 from tests import venue
 from tests.engines.test_fees import ruleset
 
@@ -70,7 +71,14 @@ def test_a_snapshot_gives_volume_targets_riders_and_warnings(run, files):
     assert warning["margin_ratio_after"] == pytest.approx(4 / 3.5)
 
 
-def test_a_plugin_that_splits_is_named(run, tmp_path):
+class Splitter:
+    @rp.hookimpl
+    def split_fees(self, fees):
+        return [{"venue": fee.amount} for fee in fees]
+
+
+def test_a_plugin_that_splits_is_asked_and_named(run, tmp_path, install):
+    install("splitter", Splitter())
     made = ruleset()
     del made["fees"]["split"]
     made["fees"]["plugin"] = "splitter"

@@ -89,6 +89,7 @@ class Resolution:
     regime: Regime | None = None
     skipped: list[Skipped] = field(default_factory=list)
     warnings: list[Warned] = field(default_factory=list)
+    plugins: dict[str, str] = field(default_factory=dict)
 
     def taken_from(self, account: str | int) -> list[Deleveraged]:
         """Return what deleveraging took from an account."""
@@ -194,6 +195,7 @@ class Resolution:
                 for w in self.warnings
             ],
             "residual": {currency: _text(amount) for currency, amount in self.residual.items()},
+            "plugins": self.plugins,
             "regime": _plain_regime(self.regime),
             "waiting": self.waiting,
             "resumes_at": {name: moment_of(at).isoformat() for name, at in self.resumes.items()},

@@ -22,9 +22,10 @@ from riskpolicy.engines.core.changes import (
     with_fill,
 )  # fmt: skip
 from riskpolicy.engines.core.events import Event
+from riskpolicy.engines.core.fees import FeeDue
 from riskpolicy.engines.core.funds import fund_row
 from riskpolicy.engines.evaluate import Evaluation
-from riskpolicy.engines.fees import fee_due, fee_shares_of, fee_tier
+from riskpolicy.engines.fees import Kind, fee_due, fee_shares_of, fee_tier
 from riskpolicy.engines.funding import FundingWarning, basis_price, funding_warnings, market_rate
 from riskpolicy.engines.funds import gate_holds
 from riskpolicy.engines.resolving.books import MARKET, WITHDRAWALS
@@ -188,7 +189,9 @@ def _with_fee(bound: Bound, event: Event, applied: Applied, fill: Fill, notional
     fee = fee_due(tier.maker if kind == "maker" else tier.taker, notional, quantum)
     if not fee:
         return applied
-    shares = fee_shares_of(plan, "maker" if kind == "maker" else "taker", fee, code)
+    account, symbol = str(bound.account(fill.account)), plan.instruments.symbols[fill.instrument]
+    side: Kind = "maker" if kind == "maker" else "taker"
+    shares = fee_shares_of(plan, FeeDue(account, currency, fee, side, symbol, f"fees.tiers.{tier.id}"))
     money = [(str(bound.account(fill.account)), currency, -fee), *((s.receiver, currency, s.quanta) for s in shares)]
     snapshot = paid_to(bound, applied.snapshot, fill, -fee * quantum)
     fed = {s.fund: s.quanta * quantum for s in shares if s.fund >= 0}

@@ -381,7 +381,7 @@ class Steps(Closing):
             due = abs(self.worth(number, size, price)) * rules.fee * winner.conversion
             fee = min(math.ceil(due / quantum), max(0, int(self.bucket(of).equity // quantum)))
             if fee > 0:
-                self.pay_fee(of, fee, "deleveraging", "deleveraging.take.fee")
+                self.pay_fee(of, fee, "deleveraging", self.symbol(number), "deleveraging.take.fee")
         held = size if winner.quantity > 0 else -size
         lost = (self.worth(number, held, winner.mark_price) - self.worth(number, held, price)) * winner.conversion
         self.result.deleveraged.append(

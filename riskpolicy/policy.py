@@ -183,14 +183,11 @@ def _plugged(ruleset: Ruleset, allowed: Collection[str] | None) -> Plugged:
     split = None if fees is None or fees.plugin is None else resolve_hook(fees.plugin, "split_fees", allowed)
     model = ruleset.liquidation.execution
     execution = None if model is None else resolve_hook(model, "execution", allowed)
-    receivers = {"fees", *(fund.id for fund in ruleset.funds)}
-    if fees is not None:
-        receivers |= {fees.residue, *(part.to for part in fees.split)}
     used = [hooked for hooked in (rank, allocate, split, execution) if hooked is not None]
     return Plugged(
         None if rank is None else ranking(rank),
         None if allocate is None else allocating(allocate),
-        None if split is None else splitting(split, receivers),
+        None if split is None else splitting(split),
         None if execution is None else partial(executing, execution),
         {hooked.plugin: hooked.version for hooked in used},
     )

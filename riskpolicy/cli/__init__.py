@@ -19,6 +19,7 @@ from riskpolicy.cli.fees import fees
 from riskpolicy.cli.fmt import fmt
 from riskpolicy.cli.import_ import import_
 from riskpolicy.cli.init import init, scaffold_tests
+from riskpolicy.cli.plugin import plugin
 from riskpolicy.cli.resolve import resolve
 from riskpolicy.cli.schema import schema
 from riskpolicy.cli.test import test
@@ -35,7 +36,7 @@ def cli() -> None:
 
 
 for command in (
-    adl, check, evaluate, explain, fees, fmt, import_, init, resolve, scaffold_tests, schema, test,
+    adl, check, evaluate, explain, fees, fmt, import_, init, plugin, resolve, scaffold_tests, schema, test,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -66,12 +66,31 @@ def resolve_hook(plugin: str, hook: str, allowed: Collection[str] | None = None)
     What it returns is not yet verified: see hooks.verified.
     """
     entry = _entry(plugin, allowed)
+    return _hooked(plugin, _version(entry), _plugin(plugin, entry), hook)
+
+
+def hooks_of(plugin: object, name: str) -> dict[str, Hooked]:
+    """Return every hook that an object implements, by name: a plugin that is not installed, as its tests have it."""
+    manager = _manager(name, plugin)
+    implemented = [hook for hook in dir(Hooks) if not hook.startswith("_") and hook != "laws"]
+    able = [hook for hook in implemented if getattr(manager.hook, hook).get_hookimpls()]
+    return {hook: _hooked(name, "not installed", manager, hook) for hook in able}
+
+
+def installed_hooks(plugin: str, allowed: Collection[str] | None = None) -> dict[str, Hooked]:
+    """Return every hook that an installed plugin implements, by name."""
+    entry = _entry(plugin, allowed)
     manager = _plugin(plugin, entry)
+    implemented = [hook for hook in dir(Hooks) if not hook.startswith("_") and hook != "laws"]
+    able = [hook for hook in implemented if getattr(manager.hook, hook).get_hookimpls()]
+    return {hook: _hooked(plugin, _version(entry), manager, hook) for hook in able}
+
+
+def _hooked(plugin: str, version: str, manager: pluggy.PluginManager, hook: str) -> Hooked:
     caller = getattr(manager.hook, hook)
     if not caller.get_hookimpls():
         message = f"plugin `{plugin}` does not implement `{hook}`"
         raise PluginError(Finding("missing_hook", message, "name another plugin, or implement the hook"))
-    version = _version(entry)
 
     def call(**given: Any) -> Any:
         try:
@@ -119,6 +138,10 @@ def _plugin(name: str, entry: EntryPoint) -> pluggy.PluginManager:
     except Exception as error:
         message = f"plugin `{name}` ({entry.value}) cannot be imported: {type(error).__name__}: {error}"
         raise PluginError(Finding("plugin_broken", message, "reinstall it, or report it to its author")) from error
+    return _manager(name, plugin)
+
+
+def _manager(name: str, plugin: object) -> pluggy.PluginManager:
     manager = pluggy.PluginManager("riskpolicy")
     manager.add_hookspecs(Hooks)
     _no_defaults(name, plugin, manager)

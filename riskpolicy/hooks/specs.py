@@ -45,7 +45,7 @@ class Hooks:
     def split_fees(self, fees: Sequence[FeeDue]) -> Sequence[Mapping[str, int]]:  # type: ignore[empty-body]
         """Return for every fee, in order, the whole quanta of each receiver; they sum to its amount.
 
-        A receiver is a fund's id, or the name of an outside party that the ruleset's block `fees` knows.
+        A receiver is a fund's id, or the name of an outside party.
         """
 
     @hookspec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from numbers import Rational
@@ -14,6 +15,7 @@ from riskpolicy.hooks.resolve import Hooked
 from riskpolicy.numbers import exact, fraction_text
 
 ZERO = Fraction(0)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]*")
 
 
 def ranking(hooked: Hooked) -> RankAdl:
@@ -80,8 +82,8 @@ def broken(
     return None
 
 
-def splitting(hooked: Hooked, receivers: Collection[str]) -> SplitFees:
-    """Return a plugin's fee split that gives every fee away exactly, to receivers that are known."""
+def splitting(hooked: Hooked) -> SplitFees:
+    """Return a plugin's fee split that gives every fee away exactly, to funds by their ids or to named parties."""
 
     def split(fees: Sequence[FeeDue]) -> Sequence[Mapping[str, int]]:
         found = hooked.call(fees=fees)
@@ -93,9 +95,9 @@ def splitting(hooked: Hooked, receivers: Collection[str]) -> SplitFees:
             if sum(parts.values()) != fee.amount:
                 given = sum(parts.values())
                 raise hooked.fault(f"`split_fees` gives away {given} of a {fee.kind} fee of {fee.amount} quanta")
-            unknown = [name for name in parts if name not in receivers]
-            if unknown:
-                raise hooked.fault(f"`split_fees` pays {one_of(unknown)}", f"receivers: {one_of(sorted(receivers))}")
+            nameless = [name for name in parts if not isinstance(name, str) or not _NAME.fullmatch(name)]
+            if nameless:
+                raise hooked.fault(f"`split_fees` pays {nameless[0]!r}, which is no name", "a fund's id, or a name")
         return found
 
     return split

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from riskpolicy.errors import Finding, QueryError
-from riskpolicy.template import template_files
+from riskpolicy.hooks.template import template_files
 
 
 @click.group()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from riskpolicy.hooks.resolve import hooks_of
-from riskpolicy.template import template_files
+from riskpolicy.hooks.template import template_files
 from riskpolicy.testing.conformance import conforms
 
 PLUGINS = sorted(path for path in (Path(__file__).parents[2] / "plugins").iterdir() if path.is_dir())

@@ -135,13 +135,15 @@ def _pays(demand: Demand, c: Candidate, given: Fraction) -> bool:
 
 
 def _able(demand: Demand, candidates: Sequence[Candidate], found: Allocation, *, profit_only: bool) -> list[str]:
-    """Return who could give more of what remains: another lot, or the rest of a position that is not whole lots."""
+    """Return who could give more of what remains: another lot, or the rest of a position that ends in part of a lot."""
+    sizes = (demand.contracts, *(x for c in candidates for x in (c.contracts, c.cap)))
+    # Among sizes that are no whole lots, what is less than a lot may have nobody that it fits.
+    if found.remaining <= 0 or (found.remaining < demand.lot and any(x % demand.lot for x in sizes)):
+        return []
     able = []
     for c, given in zip(candidates, found.given, strict=True):
-        room = min(c.cap, c.contracts) - given
-        # Where less than a lot is left of it, only the whole position can go.
-        more = demand.lot if room >= demand.lot else room if given + room == c.contracts else ZERO
-        fits = 0 < more <= found.remaining and ((given + more) % demand.lot == 0 or given + more == c.contracts)
+        more = min(demand.lot, min(c.cap, c.contracts) - given)
+        fits = more == demand.lot or (more > 0 and given + more == c.contracts)
         if fits and (not profit_only or _pays(demand, c, given + more)):
             able.append(c.account)
     return able

@@ -187,6 +187,12 @@ def test_a_hook_by_its_plugins_name(install):
     assert [*installed_hooks("mine")] == ["rank_adl"]
 
 
+def test_laws_written_as_one_text_are_no_list_of_letters(install):
+    install("mine", ranker(rank_adl=rank, laws=lambda self: "smooth"))
+    with pytest.raises(rp.PluginError, match="`laws` returned 'smooth'"):
+        resolve_hook("mine", "rank_adl")
+
+
 class Twice:
     @rp.hookimpl(specname="rank_adl")
     def one(self, candidates):

@@ -347,6 +347,23 @@ def test_no_resolution_books_a_split_that_takes_from_a_fund_or_from_the_engine(i
         venue.evaluate(made, payers_book(("BTC", -5))).resolve()
 
 
+def test_no_fund_pays_the_rebate_of_a_trade(install):
+    class AllToTheFund:
+        @rp.hookimpl
+        def split_fees(self, fees):
+            return [{"main": fee.amount} for fee in fees]
+
+    install("mine", AllToTheFund())
+    made = {**payers_rules(), "fees": {"tiers": FEES["tiers"], "plugin": "mine"}}
+    tables = payers_book(("BTC", -50))
+    fill = {"kind": "fill", "account": "A0", "instrument": "BTC", "side": "sell", "quantity": 3, "price": 90}
+    evaluation = venue.evaluate(made, tables)
+    assert evaluation.resolve(events=[{**fill, "liquidity": "taker"}])
+    tables["accounts"][0]["volume"] = 1000
+    with pytest.raises(rp.PluginError, match="has the fund `main` pay 3 of a maker fee of -3 quanta of USDT"):
+        venue.evaluate(made, tables).resolve(events=[{**fill, "liquidity": "maker"}])
+
+
 def test_no_resolution_sells_more_than_there_is(install):
     install("mine", Split())
     made = rules()

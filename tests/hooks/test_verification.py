@@ -26,6 +26,7 @@ from riskpolicy.hooks.verified import (
     split_fault,
     splitting,
 )
+from riskpolicy.testing.conformance import check_plugin
 from riskpolicy.testing.laws import law
 from tests import venue
 from tests.engines.adl_books import books, candidate, demand
@@ -230,6 +231,24 @@ def test_no_split_pays_into_an_account_of_the_engine(name):
 def test_the_accounts_of_the_engine_are_known():
     named = {engine_books.MARKET, engine_books.RESIDUAL, engine_books.WITHDRAWALS, incoming.OUTSIDE, incoming.FUNDING}
     assert {f"@{name}" for name in ENGINES} == named
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        (lambda amount: {"market": amount}, "pays `market`, an account that the engine keeps"),
+        (lambda amount: {"desk": 5, "rest": amount - 5} if amount < 0 else {"rest": amount}, "of a rebate nobody gets"),
+    ],
+    ids=["market", "rebate"],
+)
+def test_the_kit_refuses_what_a_resolution_would(parts, says):
+    class Split:
+        @rp.hookimpl
+        def split_fees(self, fees):
+            return [parts(fee.amount) for fee in fees]
+
+    (found,) = check_plugin(Split(), examples=60).broken
+    assert says in found.says
 
 
 def test_what_was_checked_is_what_counts():

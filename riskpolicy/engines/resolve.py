@@ -16,7 +16,7 @@ from riskpolicy.engines.core.events import Event
 from riskpolicy.engines.core.ledger import Ledger
 from riskpolicy.engines.core.resolution import Resolution
 from riskpolicy.engines.evaluate import Evaluation
-from riskpolicy.engines.execution import Execution
+from riskpolicy.engines.execution import BookLevels, Execution
 from riskpolicy.engines.liquidation import HEALTHY
 from riskpolicy.engines.resolving.after import Aftermath
 from riskpolicy.engines.resolving.incoming import Applied, apply_event
@@ -33,6 +33,7 @@ def resolve_once(
     """
     model = execution_model(evaluation, execution)
     resolving = _Resolving(evaluation, model, frozenset() if applied is None else applied.forced)
+    resolving.own_book = isinstance(model, BookLevels) and model is not execution
     if applied is not None:
         resolving.bids = applied.bids
         resolving.result.warnings += applied.warnings

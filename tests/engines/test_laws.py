@@ -5,7 +5,6 @@ from fractions import Fraction
 
 import pytest
 
-from riskpolicy.engines.execution import GivenFills
 from riskpolicy.snapshot.write import snapshot_dict
 from tests import venue
 from tests.engines.test_resolve import random_case
@@ -156,8 +155,8 @@ def test_nothing_is_lost_caps_hold_and_it_ends(seed):
             if "per_account" in layer:
                 assert all(x <= layer["per_account"] for (r, _), x in by_account.items() if r == rule)
         assert not markets
-    # At the same instant, without other fills, nothing more happens.
-    again = policy.evaluate(result.after).resolve(GivenFills({}))
+    # At the same instant nothing more happens: the book is as deep as it was left.
+    again = policy.evaluate(result.after).resolve("book")
     assert [s for s in again.steps if s.quantity] == []
     assert again.draws == []
     assert again.waiting == result.waiting

@@ -9,14 +9,19 @@ import numpy as np
 from riskpolicy.engines.core.bound import CROSS
 from riskpolicy.engines.core.funds import members_of
 from riskpolicy.engines.core.standing import with_standing
+from riskpolicy.engines.execution import BookLevels
 from riskpolicy.engines.resolving.steps import Steps
 from riskpolicy.errors import Finding, SnapshotError
+from riskpolicy.snapshot.columns import Ids
 from riskpolicy.snapshot.edit import with_choice, with_label, with_numbers, with_row, without_rows
 from riskpolicy.snapshot.snapshot import Snapshot
 
 
 class Aftermath(Steps):
     """Books turned back into a snapshot that can be evaluated."""
+
+    #: Whether orders went to the book in the snapshot's `depth`, which is shallower then.
+    own_book = False
 
     def after(self) -> Snapshot:
         """Return the snapshot after everything that happened."""
@@ -41,12 +46,30 @@ class Aftermath(Steps):
         if self.active:
             cells = {int(self.bound.market_row[n]): "true" if on else "false" for n, on in self.active.items()}
             snapshot = with_choice(snapshot, "markets", "adl_active", cells)
-        snapshot = self.with_members(snapshot)
+        snapshot = self.with_depth(self.with_members(snapshot))
         snapshot = self.with_drawn(snapshot)
         if self.timed:
             changed = {b: s for b, s in self.stands.items() if s != self.before[b]}
             snapshot = with_standing(snapshot, self.bound, changed)
         return self.with_outside(snapshot)
+
+    def with_depth(self, snapshot: Snapshot) -> Snapshot:
+        """Take what orders took out of the snapshot's book, the best levels first."""
+        if not (self.own_book and isinstance(self.execution, BookLevels) and self.execution.taken):
+            return snapshot
+        names, size = snapshot.tables["depth"]["instrument"], snapshot.numbers("depth", "quantity")
+        assert isinstance(names, Ids)
+        assert size is not None
+        taken, instruments = dict(self.execution.taken), self.plan.instruments
+        asks = snapshot.choices("depth", "side").codes == 1
+        cells: dict[int, Fraction | None] = {}
+        for row in range(len(names)):
+            key = (instruments.symbols[instruments.number[str(names.label(row))]], bool(asks[row]))
+            has, left = size.exact(row) or Fraction(0), taken.get(key, Fraction(0))
+            if left > 0 and has > 0:
+                cells[row] = has - min(has, left)
+                taken[key] = left - min(has, left)
+        return with_numbers(snapshot, "depth", "quantity", cells)
 
     def with_members(self, snapshot: Snapshot) -> Snapshot:
         """Put what members have paid into the table `members`: out of contributions, or added to what was called."""

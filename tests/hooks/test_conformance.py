@@ -2,14 +2,18 @@
 
 import random
 import sys
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import riskpolicy as rp
 from riskpolicy.engines.core.adl import Allocation
 from riskpolicy.engines.execution import BookLevels, Fill
+from riskpolicy.testing.books import books
 from riskpolicy.testing.conformance import check_plugin, conforms
 
 F = Fraction
@@ -46,6 +50,17 @@ def test_a_fault_that_does_not_come_back_is_named_too():
     found = broken(implementing("rank_adl", rank_adl), "exact and repeatable")
     assert "the score 0.5, which is not exact" in found.says
     assert found.says.endswith("(not every time: it keeps a state, or draws by chance)")
+
+
+def test_a_ranking_that_changes_with_every_call():
+    calls = []
+
+    def rank_adl(self, candidates):
+        calls.append(1)
+        return [len(calls) % 2] * len(candidates)
+
+    found = broken(implementing("rank_adl", rank_adl), "exact and repeatable")
+    assert found.says == "the same candidates get other scores the second time"
 
 
 @pytest.mark.parametrize(
@@ -214,6 +229,25 @@ def test_two_forms_that_do_not(changes, says):
 
 
 # --- the kit itself ---
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.booleans().flatmap(lambda odd: st.tuples(st.just(odd), books(odd=odd))))
+def test_books_fit_together(drawn):
+    odd, (demand, candidates) = drawn
+    worth = demand.contract_size / demand.mark_price if demand.inverse else demand.contract_size * demand.mark_price
+    for c in candidates:
+        # What is lost by closing at the entry price is what was gained since.
+        assert c.unrealized_pnl == replace(demand, price=c.entry_price).lost(c.contracts)
+        assert c.notional == c.contracts * worth
+        assert c.equity == c.wallet_balance + c.unrealized_pnl
+        assert 0 <= c.cap <= c.contracts
+        assert odd or (c.contracts % demand.lot == c.cap % demand.lot == demand.contracts % demand.lot == 0)
+        assert c.score in (None, c.unrealized_pnl)
+    assert demand.deficit == max(0, demand.lost(demand.contracts))
+    by_rank = sorted(candidates, key=lambda c: c.rank)
+    assert [c.rank for c in by_rank] == list(range(1, len(candidates) + 1))
+    assert by_rank == sorted(candidates, key=lambda c: (-(c.score or 0), c.account))
 
 
 def test_a_module_is_called_by_its_name():

@@ -70,8 +70,8 @@ class Dydx:
 
     @rp.hookimpl
     def laws(self) -> Sequence[str]:
-        """Skipping is not exhaustive, and a start is not monotone."""
-        return ("contracts_opposite",)
+        """Skipping is neither exhaustive nor monotone: who can bear one contract may not bear two."""
+        return ("contracts_opposite", "scale_free", "entry_free")
 
     @rp.hookimpl
     def allocate_adl(self, demand: Demand, candidates: Sequence[Candidate]) -> Allocation:

@@ -47,8 +47,11 @@ class LeastLeverage:
 
     @rp.hookimpl
     def laws(self) -> Sequence[str]:
-        """In whole lots; the entry price does not matter."""
-        return ("contracts_opposite", "exhaustive", "entry_free")
+        """Lot after lot, so a larger demand only goes on; the entry price does not matter."""
+        return (
+            "contracts_opposite", "budget_monotone", "exhaustive", "scale_free", "entry_free", "path_independent",
+            "smooth",
+        )  # fmt: skip
 
     @rp.hookimpl
     def allocate_adl(self, demand: Demand, candidates: Sequence[Candidate]) -> Allocation:

@@ -18,6 +18,8 @@ ZERO = Fraction(0)
 MARK = Fraction(100)
 _KINDS = ("maker", "taker", "liquidation", "deleveraging")
 _LESS = Fraction(1, 4)
+#: What positions have gained in price. Most is little: profits that a closing price eats up are where policies differ.
+_GAINS = (*range(21), *range(1, 11), *range(-40, 41, 5))
 
 #: A demand and who may be closed for it.
 Book: TypeAlias = tuple[Demand, tuple[Candidate, ...]]
@@ -47,7 +49,7 @@ def books(*, odd: bool = False) -> Any:
     from hypothesis import strategies as st
 
     @st.composite
-    def drawn(draw: Any) -> Book:
+    def book(draw: Any) -> Book:
         side = draw(st.sampled_from(["long", "short"]))
         sign = 1 if side == "long" else -1
         inverse = draw(st.sampled_from([False, False, True]))
@@ -64,13 +66,18 @@ def books(*, odd: bool = False) -> Any:
         # What a contract is worth at the mark, by 100: amounts of money are drawn in it.
         unit = size / MARK**2 if inverse else size
         scored = draw(st.sampled_from([True, True, True, False]))
+        # A list of few choices each: what shrinks a book drops candidates that do not matter only then.
+        people = draw(
+            st.lists(
+                st.tuples(st.integers(0, 14), st.integers(0, 15), st.sampled_from(_GAINS), st.integers(-20, 300)),
+                min_size=1,
+                max_size=6,
+            )
+        )
         found = []
-        for k in range(draw(st.integers(1, 6))):
-            held = draw(st.integers(0, 14)) * step
-            cap = held if draw(st.booleans()) else min(held, draw(st.integers(0, 14)) * step)
-            # Often near the mark: profits that a closing price eats up are where policies differ.
-            entry = Fraction(draw(st.one_of(st.integers(90, 110), st.integers(60, 140))))
-            equity = draw(st.integers(-20, 300)) * unit
+        for k, (held_lots, cap_lots, gain, equity_units) in enumerate(people):
+            held, entry, equity = held_lots * step, MARK - sign * gain, equity_units * unit
+            cap = min(held, (cap_lots - 1) * step) if cap_lots else held
             profit = sign * held * size * (1 / entry - 1 / MARK if inverse else MARK - entry)
             score = profit if scored else None
             found.append(
@@ -80,7 +87,7 @@ def books(*, odd: bool = False) -> Any:
         place = {c.account: rank for rank, c in enumerate(order, 1)}
         return demand, tuple(replace(c, rank=place[c.account]) for c in found)
 
-    return drawn()
+    return book()
 
 
 def fees_due() -> Any:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import riskpolicy as rp
 from riskpolicy.engines.core.adl import Allocation
 from riskpolicy.engines.execution import BookLevels, Fill
+from riskpolicy.engines.policies import POLICIES, declared, policy
 from riskpolicy.testing.books import books
 from riskpolicy.testing.conformance import check_plugin, conforms
 
@@ -145,6 +146,19 @@ def test_an_answer_of_another_form_does_not_stop_the_kit():
     answer = Allocation(5, None, F(0))
     found = broken(implementing("allocate_adl", lambda self, demand: answer), "always")
     assert found.says
+
+
+def test_the_smallest_book_has_only_those_who_matter():
+    found = broken(declaring("profit_only", linear_profit), "profit_only")
+    assert found.book.count("\n") == 2, "a head, the columns and one candidate"
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_policies_that_are_built_in_conform(name):
+    allocate = policy(name)
+    members = {"laws": rp.hookimpl(lambda self: declared(name)),
+               "allocate_adl": rp.hookimpl(lambda self, demand, candidates: allocate(demand, candidates))}  # fmt: skip
+    conforms(type(name, (), members)(), examples=15)
 
 
 # --- execution ---

@@ -49,11 +49,14 @@ def fee(account, amount, kind="taker"):
 
 def test_shares_go_in_their_order():
     plugin = dydx.Dydx(frozenset({"a"}), F("0.15"), F("0.10"), {"foundation": F("0.20")}, F("0.10"))
-    affiliate, router, maker = plugin.split_fees([fee("a", 1000), fee("b", 1000), fee("a", -7, "maker")])
+    affiliate, router, rebate, maker = plugin.split_fees(
+        [fee("a", 1000), fee("b", 1000), fee("a", -7, "maker"), fee("a", 1000, "maker")]
+    )
     # 150 to the affiliate, then of 850 a fifth and a tenth.
     assert affiliate == {"affiliates": 150, "foundation": 170, "market_mapper": 85, "fees": 595}
     assert router == {"order_router": 100, "foundation": 180, "market_mapper": 90, "fees": 630}
-    assert maker == {"fees": -7}
+    assert rebate == {"fees": -7}
+    assert maker == router, "an affiliate has a share of taker fees only"
 
 
 def test_a_liquidation_fee_is_the_insurance_funds():

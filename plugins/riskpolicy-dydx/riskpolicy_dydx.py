@@ -4,9 +4,14 @@ Deleveraging: the accounts with an opposite position are walked cyclically from 
 them; each takes what it can, and is passed over where the trade would leave it below zero, since the bankruptcy prices
 do not overlap then. Source: protocol/x/clob/keeper/deleveraging.go of dydxprotocol/v4-chain.
 
-Fees: of the net fee of a fill first the affiliate's share of a taker fee, or, where the account has no affiliate, the
-order router's; then of the remainder the unconditional shares and the market mapper's. Source: protocol/x/revshare of
-the same repository. The shares are set by governance; the defaults here are none.
+Fees: of a trading fee first the affiliate's share of a taker fee, or, where the account has no affiliate, the order
+router's; then of the remainder the unconditional shares and the market mapper's. Source: protocol/x/revshare of the
+same repository. The shares are set by governance; the defaults here are none. A liquidation fee is no revenue: all of
+it goes to the insurance fund.
+
+The protocol shares the net fee of a fill, taker's and maker's together; a split sees one fee at a time, so here a
+maker's rebate does not lessen the shares of the taker's fee, and the affiliate of a taker does not end the router's
+share of its maker.
 """
 
 from __future__ import annotations
@@ -23,6 +28,8 @@ from riskpolicy.engines.core.fees import FeeDue
 #: How many counterparties are tried for one liquidated position.
 MOST = 500
 ZERO = Fraction(0)
+#: Receivers that the plugin names itself.
+OWN = frozenset({"affiliates", "order_router", "market_mapper", "fees"})
 
 
 def start(demand: Demand, count: int) -> int:
@@ -38,18 +45,33 @@ def overlaps(demand: Demand, candidate: Candidate, contracts: Fraction) -> bool:
 
 @dataclass(frozen=True)
 class Dydx:
-    """The plugin; `affiliates` are accounts with an affiliate, shares are parts of 1."""
+    """The plugin; `affiliates` are accounts with an affiliate, shares are parts of 1.
+
+    `insurance` is the fund of liquidation fees by its id. ValueError for shares that give away more than there is, or
+    that name a receiver of the plugin's own.
+    """
 
     affiliates: frozenset[str] = frozenset()
     affiliate_share: Fraction = ZERO
     router_share: Fraction = ZERO
     unconditional: Mapping[str, Fraction] = field(default_factory=dict)
     mapper_share: Fraction = ZERO
+    insurance: str = "insurance"
+
+    def __post_init__(self) -> None:
+        shares = (self.affiliate_share, self.router_share, self.mapper_share, *self.unconditional.values())
+        if not all(0 <= share <= 1 for share in shares):
+            raise ValueError("a share is a part of 1")
+        if sum(self.unconditional.values(), self.mapper_share) > 1:
+            raise ValueError("the unconditional shares and the market mapper's give away more than the remainder")
+        taken = OWN.intersection(self.unconditional)
+        if taken:
+            raise ValueError(f"`{min(taken)}` is a receiver of its own; name the unconditional share otherwise")
 
     @rp.hookimpl
     def laws(self) -> Sequence[str]:
-        """Skipping is not exhaustive, and a start is not monotone."""
-        return ("contracts_opposite",)
+        """Skipping is neither exhaustive nor monotone: who can bear one contract may not bear two."""
+        return ("contracts_opposite", "scale_free", "entry_free")
 
     @rp.hookimpl
     def allocate_adl(self, demand: Demand, candidates: Sequence[Candidate]) -> Allocation:
@@ -81,6 +103,8 @@ class Dydx:
         return [self._split(fee) for fee in fees]
 
     def _split(self, fee: FeeDue) -> dict[str, int]:
+        if fee.kind in ("liquidation", "deleveraging"):
+            return {self.insurance: fee.amount}
         if fee.amount <= 0:
             return {"fees": fee.amount}
         parts: dict[str, int] = {}
@@ -90,7 +114,7 @@ class Dydx:
             parts["order_router"] = int(fee.amount * self.router_share)
         rest = fee.amount - sum(parts.values())
         for name, share in self.unconditional.items():
-            parts[name] = parts.get(name, 0) + int(rest * share)
+            parts[name] = int(rest * share)
         parts["market_mapper"] = int(rest * self.mapper_share)
         parts = {name: amount for name, amount in parts.items() if amount}
         return {**parts, "fees": fee.amount - sum(parts.values())}

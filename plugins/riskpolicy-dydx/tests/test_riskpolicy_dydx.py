@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import pytest
 import riskpolicy_dydx as dydx
 
 from riskpolicy.engines.core.adl import Candidate, Demand
@@ -48,11 +49,33 @@ def fee(account, amount, kind="taker"):
 
 def test_shares_go_in_their_order():
     plugin = dydx.Dydx(frozenset({"a"}), F("0.15"), F("0.10"), {"foundation": F("0.20")}, F("0.10"))
-    affiliate, router, maker = plugin.split_fees([fee("a", 1000), fee("b", 1000), fee("a", -7, "maker")])
+    affiliate, router, rebate, maker = plugin.split_fees(
+        [fee("a", 1000), fee("b", 1000), fee("a", -7, "maker"), fee("a", 1000, "maker")]
+    )
     # 150 to the affiliate, then of 850 a fifth and a tenth.
     assert affiliate == {"affiliates": 150, "foundation": 170, "market_mapper": 85, "fees": 595}
     assert router == {"order_router": 100, "foundation": 180, "market_mapper": 90, "fees": 630}
-    assert maker == {"fees": -7}
+    assert rebate == {"fees": -7}
+    assert maker == router, "an affiliate has a share of taker fees only"
+
+
+def test_a_liquidation_fee_is_the_insurance_funds():
+    plugin = dydx.Dydx(frozenset({"a"}), F("0.15"), F("0.10"), {"foundation": F("0.20")}, F("0.10"))
+    assert plugin.split_fees([fee("a", 1000, "liquidation")]) == [{"insurance": 1000}]
+
+
+@pytest.mark.parametrize(
+    ("shares", "says"),
+    [
+        ({"affiliate_share": F(15)}, "a part of 1"),
+        ({"router_share": F(-1, 10)}, "a part of 1"),
+        ({"unconditional": {"x": F("0.6"), "y": F("0.3")}, "mapper_share": F("0.2")}, "more than the remainder"),
+        ({"unconditional": {"fees": F("0.1")}}, "`fees` is a receiver of its own"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused(shares, says):
+    with pytest.raises(ValueError, match=says):
+        dydx.Dydx(**shares)
 
 
 def test_it_keeps_its_laws():

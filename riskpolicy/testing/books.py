@@ -123,8 +123,10 @@ def asks() -> Any:
     return drawn()
 
 
-def table(book: Book | Sequence[FeeDue] | Ask | tuple[float, ...]) -> str:
-    """Return what a hook was asked as a table."""
+def table(book: Book | Sequence[FeeDue] | Ask | tuple[float, ...] | None) -> str:
+    """Return what a hook was asked as a table; empty for None, which is nothing."""
+    if book is None:
+        return ""
     if isinstance(book, Ask):
         limit = "any price" if book.limit is None else fraction_text(book.limit)
         side, size = "buy" if book.quantity > 0 else "sell", fraction_text(abs(book.quantity))

@@ -15,7 +15,7 @@ import numpy as np
 from riskpolicy.engines.core.fees import FeeDue
 from riskpolicy.engines.execution import Execution
 from riskpolicy.errors import Finding, PluginError, RiskPolicyError
-from riskpolicy.hooks.resolve import Hooked, hooks_of, installed_hooks
+from riskpolicy.hooks.resolve import Hooked, checked_functions, hooks_of, installed_hooks
 from riskpolicy.hooks.verified import allocating, executing, ranking, splitting
 from riskpolicy.numbers import fraction_text
 from riskpolicy.testing.books import Ask, Book, asks, books, fees_due, table
@@ -30,7 +30,7 @@ _APART = Fraction(1, 10**6)
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A law that does not hold: what happened, and the smallest book that shows it, as text."""
+    """A law that does not hold: what happened, and the smallest book that shows it, as text; empty where none does."""
 
     hook: str
     law: str
@@ -49,7 +49,7 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{self.plugin}: {hook} keeps `{name}`" for hook, name in self.held]
         for b in self.broken:
-            lines += [f"{self.plugin}: {b.hook} breaks `{b.law}`: {b.says}", b.book]
+            lines += [f"{self.plugin}: {b.hook} breaks `{b.law}`: {b.says}", *filter(None, [b.book])]
         return "\n".join(lines)
 
 
@@ -182,7 +182,14 @@ def _of_functions(hooked: Hooked) -> Iterator[_Check]:
     def agreeing(function: ExpressionFunction) -> Callable[[tuple[float, ...]], str | None]:
         return lambda arguments: _apart(function, arguments)
 
-    for function in hooked.call():
+    functions: list[ExpressionFunction] = []
+    refused: str | None = None
+    try:
+        functions = checked_functions(hooked.plugin, hooked.call())
+    except PluginError as error:
+        refused = str(error).splitlines()[0]
+    yield _Check("expression_functions", "a ruleset loads them", st.none(), lambda _: refused)
+    for function in functions:
         strategy = st.tuples(*(numbers for _ in function.parameters))
         yield _Check("expression_functions", f"{function.name}: both forms agree", strategy, agreeing(function))
 

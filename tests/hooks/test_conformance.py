@@ -214,7 +214,9 @@ LAW = "share: both forms agree"
 
 
 def test_two_forms_that_agree():
-    assert conforms(share()).held == (("expression_functions", LAW),)
+    loaded = ("expression_functions", "a ruleset loads them")
+    assert conforms(share()).held == (loaded, ("expression_functions", LAW))
+    assert conforms(answering([])).held == (loaded,)
     conforms(share(bound=lambda part, whole, *_: np.abs(share_of(part, whole)) * 2.0**-50))
 
 
@@ -239,6 +241,48 @@ def test_two_forms_that_do_not(changes, says):
     found = broken(share(**changes), LAW)
     assert says in found.says
     assert "argument 2" in found.book
+
+
+def answering(functions):
+    return implementing("expression_functions", lambda self: functions)
+
+
+def function(**changes):
+    return share(**changes).expression_functions()[0]
+
+
+def some_functions(last):
+    """A generator of functions, since a hook may be one, that does not come to its end."""
+    yield function()
+    yield last()
+
+
+@pytest.mark.parametrize(
+    ("plugin", "says"),
+    [
+        (answering(None), "returned NoneType"),
+        (answering(5), "returned int"),
+        (answering([5]), "`5` is no ExpressionFunction"),
+        (share(parameters=(), value=lambda: 1, exact=lambda: 1), "takes no arguments"),
+        (share(parameters=None), "parameters of `share` are None"),
+        (share(name="max"), "taken"),
+        (share(name=5), "`5` cannot name a function"),
+        (share(result="percent"), "has the units `percent`"),
+        (answering([function(), function()]), "more than one function `share`"),
+        (implementing("expression_functions", lambda self: 1 / 0), "raised ZeroDivisionError"),
+        (answering(some_functions(lambda: 1 / 0)), "raised ZeroDivisionError"),
+    ],
+    ids=range(11),
+)
+def test_what_a_ruleset_would_refuse_is_a_broken_law_and_other_hooks_are_still_held(plugin, says):
+    type(plugin).rank_adl = rp.hookimpl(lambda self, candidates: [0] * len(candidates))
+    report = check_plugin(plugin, examples=5)
+    assert report.held == (("rank_adl", "exact and repeatable"),)
+    (found,) = report.broken
+    assert (found.hook, found.law) == ("expression_functions", "a ruleset loads them")
+    assert says in found.says
+    assert str(report).splitlines()[1] == f"Mine: expression_functions breaks `a ruleset loads them`: {found.says}"
+    assert len(str(report).splitlines()) == 2, "there is no book to show"
 
 
 # --- the kit itself ---

@@ -28,9 +28,14 @@ def index(demand: Demand, candidate: Candidate) -> Fraction:
 
 @dataclass(frozen=True)
 class Hyperliquid:
-    """The plugin; `vault_share` of every fee goes to the vault."""
+    """The plugin; `vault_share` of every fee, a part of 1, goes to `vault`: `hlp` is its id in the shipped ruleset."""
 
     vault_share: Fraction = Fraction(7, 100)
+    vault: str = "hlp"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.vault_share <= 1:
+            raise ValueError(f"vault_share must be a part of 1, not {self.vault_share}")
 
     @rp.hookimpl
     def rank_adl(self, demand: Demand, candidates: Sequence[Candidate]) -> Sequence[Fraction]:
@@ -39,9 +44,9 @@ class Hyperliquid:
 
     @rp.hookimpl
     def split_fees(self, fees: Sequence[FeeDue]) -> Sequence[Mapping[str, int]]:
-        """Split each fee between `vault` and `assistance_fund`; a rebate is the assistance fund's."""
+        """Split each fee between the vault, rounded down, and `assistance_fund`; a rebate is the assistance fund's."""
         vault = [int(max(0, fee.amount) * self.vault_share) for fee in fees]
-        return [{"vault": v, "assistance_fund": fee.amount - v} for fee, v in zip(fees, vault, strict=True)]
+        return [{self.vault: v, "assistance_fund": fee.amount - v} for fee, v in zip(fees, vault, strict=True)]
 
 
 plugin = Hyperliquid()

@@ -196,20 +196,40 @@ def _functions(name: str, version: str, manager: pluggy.PluginManager) -> list[E
     if not manager.hook.expression_functions.get_hookimpls():
         message = f"plugin `{name}` does not implement `expression_functions`"
         raise PluginError(Finding("missing_hook", message, "take it out of `functions`, or implement the hook"))
-    given = _called(name, version, manager, "expression_functions", {})
+    return checked_functions(name, _called(name, version, manager, "expression_functions", {}))
+
+
+def checked_functions(plugin: str, given: object) -> list[ExpressionFunction]:
+    """Return what `expression_functions` of a plugin gave; PluginError where a ruleset could not be loaded with it."""
     if not isinstance(given, Iterable):
-        message = f"plugin `{name}`: `expression_functions` returned {type(given).__name__}"
+        message = f"plugin `{plugin}`: `expression_functions` returned {type(given).__name__}"
         raise PluginError(Finding("hook_result", message, "return a list of ExpressionFunction"))
-    functions = list(given)
+    try:
+        functions = list(given)
+    except Exception as error:
+        # A hook may be a generator, which runs only here.
+        message = f"plugin `{plugin}`: `expression_functions` raised {type(error).__name__}: {error}"
+        raise PluginError(Finding("plugin_broken", message, "report it to its author")) from error
     wrong = [fault for function in functions for fault in _faults(function)]
+    if not wrong:
+        names = [function.name for function in functions]
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        wrong = [f"there is more than one function `{name}`" for name in twice]
     if wrong:
-        raise PluginError(Finding("hook_result", f"plugin `{name}`: {fault}") for fault in wrong)
+        raise PluginError(Finding("hook_result", f"plugin `{plugin}`: {fault}") for fault in wrong)
     return functions
 
 
 def _faults(function: object) -> list[str]:
     if not isinstance(function, ExpressionFunction):
         return [f"`{function!r}` is no ExpressionFunction"]
+    # What a plugin says is nothing that a type checker knows.
+    name: object = function.name
+    parameters: object = function.parameters
+    if not isinstance(name, str):
+        return [f"`{name!r}` cannot name a function: it is no plain word"]
+    if not isinstance(parameters, tuple | list):
+        return [f"the parameters of `{name}` are {parameters!r}, not a tuple of units"]
     taken = {*FUNCTIONS, *CONSTANTS, *(name for names in NAMES.values() for name in names)}
     faults = []
     if not function.name.isidentifier() or not function.name.isascii() or function.name in taken:

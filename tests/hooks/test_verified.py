@@ -248,7 +248,7 @@ def test_the_kit_prints_the_smallest_book_that_breaks_a_law():
     [
         (Plugin(rank=[F(1)] * 99), "rank_adl", "99 scores"),
         (type("Half", (), {"split_fees": rp.hookimpl(lambda self, fees: [{"fees": f.amount // 2} for f in fees])})(),
-         "split_fees", "is given away"),
+         "split_fees", "gives away 0 of"),
     ],
     ids=["rank", "split"],
 )  # fmt: skip

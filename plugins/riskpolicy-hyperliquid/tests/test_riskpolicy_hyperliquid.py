@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import pytest
 import riskpolicy_hyperliquid as hyperliquid
 
 from riskpolicy.engines.core.adl import Candidate, Demand
@@ -33,8 +34,15 @@ def test_who_has_no_profit_comes_after_all_who_have():
 def test_the_vault_gets_seven_hundredths_rounded_down():
     fees = [FeeDue("a", "USDC", amount, "taker", None, "fees") for amount in (1000, 13, -5)]
     assert hyperliquid.plugin.split_fees(fees) == [
-        {"vault": 70, "assistance_fund": 930}, {"vault": 0, "assistance_fund": 13}, {"vault": 0, "assistance_fund": -5},
+        {"hlp": 70, "assistance_fund": 930}, {"hlp": 0, "assistance_fund": 13}, {"hlp": 0, "assistance_fund": -5},
     ]  # fmt: skip
+
+
+def test_a_vault_of_another_name_and_share():
+    plugin = hyperliquid.Hyperliquid(F("0.5"), "backstop")
+    assert plugin.split_fees([FeeDue("a", "USDC", 5, "taker", None, "fees")]) == [{"backstop": 2, "assistance_fund": 3}]
+    with pytest.raises(ValueError, match="a part of 1, not 7"):
+        hyperliquid.Hyperliquid(F(7))
 
 
 def test_it_keeps_its_laws():

@@ -35,6 +35,8 @@ FACE = GROUND | {
     "engines.candidates",
     "engines.comparison",
     "engines.policies",
+    "engines.exposure",
+    "engines.exposure_public",
 }
 
 #: What each room may import of ours, itself aside.
@@ -54,7 +56,11 @@ MAY_IMPORT = {
     "engines.candidates": CORE | MECHANISMS | {"engines.evaluate"},
     "engines.comparison": CORE | {"engines.adl_metrics", "engines.candidates", "engines.evaluate", "engines.policies"},
     # An evaluation offers its resolution, which it imports when asked.
-    "engines.evaluate": CORE | MECHANISMS | {"engines.resolve"},
+    "engines.evaluate": CORE | MECHANISMS | {"engines.resolve", "engines.exposure", "engines.exposure_place"},
+    "engines.exposure_place": CORE | {"engines.evaluate"},
+    "engines.exposure_search": CORE | MECHANISMS | {"engines.evaluate"},
+    "engines.exposure": CORE | MECHANISMS | {"engines.evaluate", "engines.exposure_place", "engines.exposure_search"},
+    "engines.exposure_public": CORE | {"engines.exposure"},
     "engines.resolve": CORE | MECHANISMS | {"engines.evaluate", "engines.resolving"},
     "engines.resolving": CORE | MECHANISMS | {"engines.evaluate", "engines.candidates", "engines.policies"},
     **{f"engines.{name}": CORE | MECHANISMS | {"engines.evaluate"} for name in ("check", "heal")},

@@ -15,6 +15,7 @@ from riskpolicy.cli.check import check
 from riskpolicy.cli.common import OUR_FAULT, UNUSABLE, show_findings
 from riskpolicy.cli.evaluate import evaluate
 from riskpolicy.cli.explain import explain
+from riskpolicy.cli.exposure import exposure
 from riskpolicy.cli.fees import fees
 from riskpolicy.cli.fmt import fmt
 from riskpolicy.cli.import_ import import_
@@ -36,7 +37,7 @@ def cli() -> None:
 
 
 for command in (
-    adl, check, evaluate, explain, fees, fmt, import_, init, plugin, resolve, scaffold_tests, schema, test,
+    adl, check, evaluate, explain, exposure, fees, fmt, import_, init, plugin, resolve, scaffold_tests, schema, test,
 ):  # fmt: skip
     cli.add_command(command)
 

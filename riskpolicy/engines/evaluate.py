@@ -27,6 +27,8 @@ from riskpolicy.vocabulary import STATES
 
 if TYPE_CHECKING:
     from riskpolicy.engines.execution import Execution
+    from riskpolicy.engines.exposure import Exposure, Order
+    from riskpolicy.engines.exposure_place import Ahead
 
 Floats = npt.NDArray[np.float64]
 
@@ -123,6 +125,28 @@ class Evaluation:
         from riskpolicy.engines.resolve import resolve  # the conductor after this one
 
         return resolve(self, execution, as_events(events))
+
+    def exposure(
+        self, account: str | int, instrument: str | int, *, side: str | None = None,
+        execution: Execution | str | None = None,
+        order: Order | None = None, weights: Mapping[str, Amount] | None = None, hedge: str | int | None = None,
+    ) -> Exposure:  # fmt: skip
+        """Return a position's exposure to deleveraging: its place in the queue, what reaches it, what that costs.
+
+        `side` is long or short, needed where the account holds both. `order` (side, contracts, price, or as text
+        `side:quantity:price`) is filled first. `execution` is as in `resolve`. `weights` of `first` and `last` give
+        mean losses; `hedge` is another account whose opposite leg counts. QueryError for what the snapshot does not have.
+        """
+        from riskpolicy.engines.exposure import exposure  # a conductor after this one
+
+        return exposure(
+            self, account, instrument, side=side, execution=execution, order=order, weights=weights, hedge=hedge
+        )
+
+    @cached_property
+    def queue_sums(self) -> dict[int, Ahead]:
+        """Contracts by place in the queue, of the segments that were asked for."""
+        return {}
 
     @cached_property
     def planned(self) -> Draws:

@@ -1,0 +1,686 @@
+"""The exposure of a position to deleveraging: where it stands, what must happen to reach it, what that would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, Literal, TypeAlias
+
+from riskpolicy.engines.core.bound import CROSS, LONG, Bound
+from riskpolicy.engines.core.changes import (
+    Amount,
+    Fill,
+    account_code,
+    instrument_number,
+    paid_to,
+    read_fill,
+    with_fill,
+)  # fmt: skip
+from riskpolicy.engines.core.exact import ZERO, Change, ExactBucket, Holding
+from riskpolicy.engines.core.once import once
+from riskpolicy.engines.evaluate import Evaluation
+from riskpolicy.engines.execution import Execution
+from riskpolicy.engines.exposure_place import Ahead, Place, Supposed, ahead, segment_of
+from riskpolicy.engines.exposure_search import Search, Taken
+from riskpolicy.errors import Finding, QueryError, suggestion
+from riskpolicy.numbers import NumberError, exact, fraction_text, moment_of, parse_decimal, seconds_of
+from riskpolicy.plan.plan import Plan
+from riskpolicy.snapshot.columns import Label
+from riskpolicy.snapshot.edit import with_numbers
+from riskpolicy.snapshot.snapshot import Snapshot
+
+Side: TypeAlias = Literal["long", "short"]
+Mechanism: TypeAlias = Literal["queue", "pro_rata", "plugin", "socialised", "none"]
+#: An order: side (buy or sell), contracts above zero, price (None: the mark); or `side:quantity:price` as text.
+Order: TypeAlias = "tuple[str, Amount, Amount | None] | str"
+
+#: Policies that take by rank, and those that take a part of everybody; others have an order of their own.
+BY_RANK = ("queue", "capped_queue")
+OF_ALL = ("pro_rata", "pro_rata_contracts", "capped_pro_rata", "risk_weighted", "integer", "least_leverage")
+#: What a size, a leverage and a margin are changed by, where the ruleset says nothing finer.
+LOT, LEVERAGE_STEP = Fraction(1, 10**8), Fraction(1, 100)
+
+
+def mechanism(plan: Plan) -> Mechanism:
+    """Return how a ruleset reaches those who are not ruined themselves.
+
+    queue or pro_rata (or plugin) where a liquidation step deleverages, else socialised where a layer of the waterfall
+    lets the holders of the market pay, else none.
+    """
+    rules = plan.deleveraging
+    if rules is not None and any(step.do == "deleverage" for step in plan.steps):
+        if rules.plugin is not None:
+            return "plugin"
+        return "pro_rata" if rules.rule in OF_ALL else "queue"
+    return "socialised" if any(layer.pays == "socialization" for layer in plan.layers) else "none"
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The first or the last contract of a position that is taken.
+
+    `contracts` are those bankrupt on the other side that reach it: for the first, more than the contracts ahead; for
+    the last, as many as are ahead and its own. They count everybody ahead, also who might be passed over; None where the
+    ruleset takes by another order than the rank. What follows is sought when it is first read.
+    """
+
+    which: Literal["first", "last"]
+    contracts: Fraction | None
+    _of: _Source = field(repr=False, compare=False)
+
+    @once
+    def _step(self) -> int | None:
+        return self._of.step(self.which)
+
+    @property
+    def move(self) -> Fraction | None:
+        """The least move of the market alone at which it is taken, as a fraction of the mark, below zero for one down.
+
+        By the ruleset's own liquidation, funds and waterfall, to a millionth of the mark: at this move it is taken, a
+        millionth nearer to the mark not. None where no move does: up to tenfold the mark (or twice the last price that
+        ruins somebody), down to a millionth of it. Where the book has many prices that ruin somebody, as if a larger
+        move took no less. SnapshotError where a number is needed that the snapshot does not have.
+        """
+        step, search = self._step, self._of.search
+        return None if step is None or search is None else search.move(step)
+
+    @once
+    def deficit(self) -> Fraction | None:
+        """What the bankrupt buckets that hold the other side lack at that move, in settlement money; None without one.
+
+        Zero where buckets are taken off that are not below zero yet.
+        """
+        step, search = self._step, self._of.search
+        return None if step is None or search is None else search.deficit(step)
+
+    @once
+    def scenario(self) -> Scenario:
+        """What is lost at that move."""
+        return self._of.scenario(self.which, self._step)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return contracts and move as numbers, the deficit as decimal text."""
+        return {"contracts": number(self.contracts), "deficit": money(self.deficit), "move": number(self.move)}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a holder loses at a move: `taken` unsigned contracts at `price`, the mark being at `mark_price`.
+
+    `loss_of_profit` is the profit forgone against the mark, below zero where the price is better. `loss_of_hedge` is
+    the notional at that mark of the opposite leg that is left without its hedge, zero where there is none. Money is in the
+    settlement currency; all is None where no move reaches the contract.
+    """
+
+    which: Literal["first", "last"]
+    move: Fraction | None = None
+    mark_price: Fraction | None = None
+    taken: Fraction | None = None
+    price: Fraction | None = None
+    loss_of_profit: Fraction | None = None
+    loss_of_hedge: Fraction | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return prices and contracts as numbers, money as decimal text."""
+        return {
+            "which": self.which, "move": number(self.move), "mark_price": number(self.mark_price),
+            "taken": number(self.taken), "price": number(self.price),
+            "loss_of_profit": money(self.loss_of_profit), "loss_of_hedge": money(self.loss_of_hedge),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A change that moves the rank: to `value`, which is `by` more than now, and the place that it gives."""
+
+    value: Fraction
+    by: Fraction
+    adl_rank: int
+    adl_light: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The smallest change of each kind that moves the rank as asked, None where none does.
+
+    Contracts in whole lots, leverage in hundredths, added margin in quanta of its currency.
+    """
+
+    size: Step | None
+    leverage: Step | None
+    margin: Step | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the changes as plain data."""
+        out: dict[str, Any] = {}
+        for name in ("size", "leverage", "margin"):
+            step: Step | None = getattr(self, name)
+            text = money if name == "margin" else number
+            out[name] = step and {
+                "value": text(step.value), "by": text(step.by), "adl_rank": step.adl_rank, "adl_light": step.adl_light,
+            }  # fmt: skip
+        return out
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """One position's exposure to deleveraging, under its venue's own rules.
+
+    `quantity` is unsigned contracts, 0 for a flat position; `side` is None then. `adl_rank` is 1 for whoever goes
+    first, `adl_light` highest for it, `quantity_ahead` the contracts ranked before it on its side: None where the venue has no
+    ranking, or nothing is held. `positions` and `side_quantity` count the whole queue, `lights` the lights.
+    """
+
+    account: Label
+    instrument: str
+    side: Side | None
+    mechanism: Mechanism
+    quantity: Fraction
+    adl_rank: int | None
+    adl_light: int | None
+    quantity_ahead: Fraction | None
+    positions: int
+    side_quantity: Fraction | None
+    lights: int | None
+    first: Reached
+    last: Reached
+    _of: _Source = field(repr=False, compare=False)
+
+    @property
+    def scenarios(self) -> tuple[Scenario, Scenario]:
+        """What is lost when the first, and when the last contract is taken."""
+        return self.first.scenario, self.last.scenario
+
+    @property
+    def mean(self) -> dict[str, Fraction | None] | None:
+        """The mean losses of the scenarios by the weights that were given, None where none were.
+
+        A loss is None where a scenario that counts has none.
+        """
+        weights = self._of.weights
+        if weights is None:
+            return None
+        out: dict[str, Fraction | None] = {}
+        for name in ("loss_of_profit", "loss_of_hedge"):
+            parts = [(w, getattr(s, name)) for s, w in zip(self.scenarios, weights, strict=True) if w]
+            known = all(x is not None for _, x in parts)
+            out[name] = sum((w * x for w, x in parts), ZERO) / sum(weights) if known else None
+        return out
+
+    @property
+    def resolutions(self) -> int:
+        """How many resolutions the search for the moves has run so far."""
+        search = self._of.search
+        return 0 if search is None else search.resolutions
+
+    @property
+    def size(self) -> Fraction:
+        """Signed size in units of the underlying, at the mark for an inverse."""
+        of = self._of
+        if of.position < 0:
+            return ZERO
+        instruments, number_ = of.evaluation.plan.instruments, of.number
+        signed = (1 if self.side == "long" else -1) * self.quantity * instruments.contract_size_exact[number_]
+        return signed / self.mark_price if instruments.inverse[number_] else signed
+
+    @property
+    def mark_price(self) -> Fraction:
+        """The mark of the market."""
+        return self._of.evaluation.bound.exact_mark(self._of.number)
+
+    @property
+    def currency(self) -> str:
+        """The settlement currency, in which money is."""
+        plan = self._of.evaluation.plan
+        return plan.currencies[int(plan.instruments.currency[self._of.number])]
+
+    def what_if(
+        self, size: Amount | None = None, leverage: Amount | None = None, margin: Amount | None = None
+    ) -> Exposure:
+        """Return the exposure with other contracts (unsigned), another leverage, more margin (below zero: less).
+
+        The entry price stays. Leverage of an isolated position sets its margin to entry notional / leverage, and the
+        selected leverage. Of a cross one it sets the selected leverage where the venue's score reads that; else the
+        balance changes until bucket notional / equity is the leverage. QueryError for a flat position, a number that is
+        none, or leverage where it can not be reached.
+        """
+        return self._of.what_if(
+            _given("size", size), _given("leverage", leverage), _given("margin", margin, signed=True)
+        )
+
+    def changes(self, rank: int | None = None, *, light: int | None = None) -> Changes:
+        """Return the smallest change of size, of leverage and of added margin that moves the rank.
+
+        Without arguments one light down. To a `rank` it is enough to reach it or to go beyond, seen from where the
+        position stands; to a `light` likewise. Sought as if more of a change moved the rank further. QueryError for a
+        rank or light that the queue does not have.
+        """
+        return self._of.changes(self, rank, light)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data for JSON: money as decimal text, contracts and moves as numbers."""
+        mean = self.mean
+        return {
+            "account": self.account, "instrument": self.instrument, "side": self.side, "mechanism": self.mechanism,
+            "quantity": number(self.quantity), "currency": self.currency,
+            "adl_rank": self.adl_rank, "adl_light": self.adl_light, "quantity_ahead": number(self.quantity_ahead),
+            "positions": self.positions, "lights": self.lights,
+            "first": self.first.to_dict(), "last": self.last.to_dict(),
+            "scenarios": [s.to_dict() for s in self.scenarios],
+            "mean": None if mean is None else {name: money(value) for name, value in mean.items()},
+            "resolutions": self.resolutions,
+        }  # fmt: skip
+
+    def to_ccxt(self, symbol: str | None = None) -> dict[str, Any]:
+        """Return CCXT's structure of an auto-deleveraging rank; `symbol` is CCXT's name, if it is another.
+
+        `rank` is the light (1 is the safest), `rating` the third of the lights that it is in: low, medium or high;
+        `percentage` is 100 for whoever goes first: of the positions in the queue, how many go with it or later.
+        """
+        rating = None
+        if self.adl_light is not None and self.lights:
+            rating = ("low", "medium", "high")[min(2, 3 * (self.adl_light - 1) // self.lights)]
+        place = None
+        if self.adl_rank is not None:
+            place = float(Fraction(100 * (self.positions - self.adl_rank + 1), self.positions))
+        at = self._of.evaluation.snapshot.as_of
+        seconds = None if at is None else exact(seconds_of(at))
+        return {
+            "info": {"account": self.account, "mechanism": self.mechanism, "adl_rank": self.adl_rank,
+                     "positions": self.positions, "lights": self.lights, "quantity_ahead": number(self.quantity_ahead)},
+            "symbol": symbol or self.instrument, "rank": self.adl_light, "rating": rating, "percentage": place,
+            "timestamp": None if seconds is None else int(seconds * 1000),
+            "datetime": None if seconds is None else moment_of(seconds).isoformat().replace("+00:00", "Z"),
+        }  # fmt: skip
+
+
+class _Source:
+    """What an exposure is computed from."""
+
+    def __init__(
+        self, evaluation: Evaluation, account: Label, number_: int, position: int, execution: Execution | str | None,
+        weights: tuple[Fraction, Fraction] | None, hedge: int | None,
+    ) -> None:  # fmt: skip
+        self.evaluation, self.account, self.number, self.position = evaluation, account, number_, position
+        self.execution, self.weights, self.hedge = execution, weights, hedge
+
+    @once
+    def search(self) -> Search | None:
+        """The moves of the market; None where nothing is held."""
+        return None if self.position < 0 else Search(self.evaluation, self.position, self.execution)
+
+    @once
+    def first_step(self) -> int | None:
+        """The least move that takes anything."""
+        search = self.search
+        if search is None or not self.takes:
+            return None
+        return search.least(lambda taken: taken.contracts > 0, self._guess(ZERO))
+
+    @once
+    def last_step(self) -> int | None:
+        """The least move that takes everything."""
+        search = self.search
+        if search is None or self.first_step is None:
+            return None
+        size = search.size
+        return search.least(lambda taken: taken.contracts >= size, self._guess(size), self.first_step)
+
+    @property
+    def takes(self) -> bool:
+        """Whether the ruleset takes contracts at all."""
+        return mechanism(self.evaluation.plan) in ("queue", "pro_rata", "plugin")
+
+    def _guess(self, own: Fraction) -> int:
+        assert self.search is not None
+        place = _place(self.evaluation, self.position)
+        return self.search.guess(own + (ZERO if place is None else place.ahead))
+
+    def step(self, which: Literal["first", "last"]) -> int | None:
+        """Return the move of the first or of the last contract."""
+        return self.first_step if which == "first" else self.last_step
+
+    def scenario(self, which: Literal["first", "last"], step: int | None) -> Scenario:
+        """Return what a move costs."""
+        search = self.search
+        if step is None or search is None:
+            return Scenario(which)
+        taken: Taken = search.at(step)
+        mark, plan = search.price(step), self.evaluation.plan.instruments
+        orphaned = min(taken.contracts, self.opposite()) * plan.contract_size_exact[self.number]
+        notional = orphaned / mark if plan.inverse[self.number] else orphaned * mark
+        return Scenario(which, search.move(step), mark, taken.contracts, taken.price, taken.lost, notional)
+
+    def opposite(self) -> Fraction:
+        """Return the contracts that the account, and the one named beside it, hold against the position."""
+        bound, p = self.evaluation.bound, self.evaluation.bound.positions
+        codes = {int(p.account[self.position]), *(() if self.hedge is None else (self.hedge,))}
+        held = [
+            bound.exact_position(i)[0]
+            for code in sorted(codes)
+            for i in range(int(p.start[code]), int(p.start[code + 1]))
+            if int(p.instrument[i]) == self.number
+        ]
+        sign = 1 if p.quantity[self.position] > 0 else -1
+        return sum((-q * sign for q in held if q * sign < 0), ZERO)
+
+    # What if
+
+    def what_if(self, size: Fraction | None, leverage: Fraction | None, margin: Fraction | None) -> Exposure:
+        """Return the exposure after changes."""
+        bound = self._bound_position()
+        row = bound.positions.row_of(self.position)
+        snapshot = self.evaluation.snapshot
+        if size is not None:
+            sign = 1 if bound.positions.quantity[self.position] > 0 else -1
+            snapshot = with_numbers(snapshot, "positions", "quantity", {row: sign * size})
+        if leverage is not None:
+            snapshot = self._levered(self._evaluated(snapshot).bound, leverage)
+        if margin is not None:
+            snapshot = self._paid(self._evaluated(snapshot).bound, margin)
+        return _made(self._evaluated(snapshot), self)
+
+    def _bound_position(self) -> Bound:
+        if self.position < 0:
+            symbol = self.evaluation.plan.instruments.symbols[self.number]
+            message = f"account `{self.account}` holds nothing in {symbol}"
+            raise QueryError(Finding("unknown_id", message, "suppose a position with `order`"))
+        return self.evaluation.bound
+
+    def _evaluated(self, snapshot: Snapshot) -> Evaluation:
+        return Evaluation(self.evaluation.plan, snapshot, self.evaluation.threads)
+
+    def _paid(self, bound: Bound, amount: Fraction) -> Snapshot:
+        """Add money to the margin of the position, or to the balance behind it."""
+        p = bound.positions
+        fill = Fill(
+            int(p.account[self.position]), self.number, ZERO, bound.exact_mark(self.number), "net", self.position
+        )
+        return paid_to(bound, bound.snapshot, fill, amount)
+
+    def _levered(self, bound: Bound, leverage: Fraction) -> Snapshot:
+        if leverage == 0:
+            raise QueryError(
+                Finding("not_positive", "a leverage of 0 needs no end of margin", "say a number above zero")
+            )
+        if self.selects(bound):
+            row = bound.positions.row_of(self.position)
+            bound = self._evaluated(with_numbers(bound.snapshot, "positions", "leverage", {row: leverage})).bound
+        margin = self.margin_for(bound, leverage)
+        return self._paid(bound, margin) if margin else bound.snapshot
+
+    def isolated(self, bound: Bound) -> bool:
+        """Return whether the position has a margin of its own."""
+        return int(bound.buckets.instrument[bound.positions.bucket[self.position]]) != CROSS
+
+    def selects(self, bound: Bound) -> bool:
+        """Return whether another leverage is another selected one."""
+        rules = bound.plan.deleveraging
+        reads = rules is not None and "leverage" in rules.score.program.inputs
+        return reads or self.isolated(bound)
+
+    def margin_for(self, bound: Bound, leverage: Fraction) -> Fraction:
+        """Return the margin that another leverage adds, in settlement money."""
+        bucket = ExactBucket(bound, int(bound.positions.bucket[self.position]))
+        place = bucket.positions[bucket.members.index(self.position)]
+        if self.isolated(bound):
+            return place.entry_notional / leverage - bucket.wallet_balance
+        if self.selects(bound):
+            return ZERO
+        return (bucket.notional / leverage - bucket.equity) / place.held.conversion
+
+    # Changes
+
+    def changes(self, now: Exposure, rank: int | None, light: int | None) -> Changes:
+        """Return the smallest changes that move the rank as asked."""
+        bound = self._bound_position()
+        if now.adl_rank is None or now.adl_light is None:
+            return Changes(None, None, None)
+        wanted = _wanted(now, rank, light)
+        if wanted is None:
+            return Changes(None, None, None)
+        places = Supposed(self.evaluation, self.position)
+        held, bucket = places.held, places.now()
+        conversion = bound.exact_conversion(self.position)
+        sign = 1 if held.quantity > 0 else -1
+        quantum = bound.plan.requirements.quantum[int(bound.plan.instruments.currency[self.number])]
+
+        def change(
+            quantity: Fraction = held.quantity, leverage: Fraction | None = None, margin: Fraction = ZERO
+        ) -> Change:
+            changed: Holding = _with(held, quantity, leverage)
+            return Change({self.position: changed}, balance=margin * conversion)
+
+        def of_size(size: Fraction) -> Place | None:
+            return places.at(change(sign * size))
+
+        def of_leverage(leverage: Fraction) -> Place | None:
+            chosen = leverage if self.selects(bound) else held.leverage
+            return places.at(change(leverage=chosen, margin=self.margin_for(bound, leverage)))
+
+        def of_margin(margin: Fraction) -> Place | None:
+            return places.at(change(leverage=held.leverage, margin=margin))
+
+        lot = bound.plan.instruments.lot[self.number] or LOT
+        position = bucket.positions[bucket.members.index(self.position)]
+        size = _smallest(of_size, abs(held.quantity), lot, abs(held.quantity) * 1024, wanted, down=True)
+        leverage = self._leverage(bound, position.leverage, bucket, position.entry_notional)
+        changed = None
+        if leverage is not None and leverage > 0:
+            changed = _smallest(of_leverage, leverage, LEVERAGE_STEP, Fraction(1000), wanted, down=True)
+        most = 1000 * (position.notional + abs(bucket.equity) / conversion)
+        return Changes(size, changed, _smallest(of_margin, ZERO, quantum, most, wanted, down=False))
+
+    def _leverage(
+        self, bound: Bound, selected: Fraction | None, bucket: ExactBucket, entry_notional: Fraction
+    ) -> Fraction | None:
+        """Return the leverage now, in the sense in which `what_if` changes it; None where there is none."""
+        if self.isolated(bound):
+            return entry_notional / bucket.wallet_balance if bucket.wallet_balance > 0 else None
+        if self.selects(bound):
+            return selected
+        return bucket.notional / bucket.equity if bucket.equity > 0 else None
+
+
+def _with(held: Holding, quantity: Fraction, leverage: Fraction | None) -> Holding:
+    return replace(held, quantity=quantity, leverage=held.leverage if leverage is None else leverage)
+
+
+def exposure(
+    evaluation: Evaluation, account: str | int, instrument: str | int, *, side: str | None = None,
+    execution: Execution | str | None = None, order: Order | None = None,
+    weights: Mapping[str, Amount] | None = None, hedge: str | int | None = None,
+) -> Exposure:  # fmt: skip
+    """Return what deleveraging means for one position, or for it after an order: see `Evaluation.exposure`."""
+    bound = evaluation.bound
+    number_ = instrument_number(bound, instrument)
+    if side not in (None, "long", "short"):
+        raise QueryError(Finding("unknown_choice", f"`{side}` is no side", "say long or short"))
+    code = _code(bound, account)
+    if order is not None:
+        evaluation = _ordered(evaluation, account, instrument, order, _held(bound, code, number_, side))
+        bound, code = evaluation.bound, _code(evaluation.bound, account)
+    position = _held(bound, code, number_, side)
+    chosen = None if weights is None else (_weight(weights, "first"), _weight(weights, "last"))
+    if chosen is not None and not sum(chosen):
+        raise QueryError(Finding("not_positive", "all weights are zero", "say `first` and `last`, one above zero"))
+    other = None if hedge is None else _code(bound, hedge)
+    return _exposed(_Source(evaluation, bound.account(code), number_, position, execution, chosen, other))
+
+
+def _made(evaluation: Evaluation, of: _Source) -> Exposure:
+    """Return the exposure of the same position in another evaluation."""
+    position = of.position if evaluation.bound.positions.quantity[of.position] else -1
+    source = _Source(evaluation, of.account, of.number, position, of.execution, of.weights, of.hedge)
+    return _exposed(source)
+
+
+def _exposed(of: _Source) -> Exposure:
+    evaluation, i = of.evaluation, of.position
+    plan, bound = evaluation.plan, evaluation.bound
+    word, rules = mechanism(plan), plan.deleveraging
+    place = _place(evaluation, i)
+    quantity = ZERO if i < 0 else abs(bound.exact_position(i)[0])
+    side: Side | None = None if i < 0 else "long" if bound.positions.side(i) == LONG else "short"
+    whole, positions = None, 0
+    if place is not None:
+        sums = _sums(evaluation, segment_of(bound, i))
+        whole, positions = sums.whole, len(sums.before) - 1
+    first = last = None
+    if place is not None and rules is not None:
+        if rules.plugin is None and rules.ranks is None and rules.rule in BY_RANK:
+            first, last = place.ahead, place.ahead + quantity
+        elif rules.rule in ("pro_rata_contracts", "integer"):
+            first, last = ZERO, whole
+    if not of.takes:
+        first = last = None
+    return Exposure(
+        of.account, plan.instruments.symbols[of.number], side, word, quantity,
+        None if place is None else place.rank, None if place is None else place.light,
+        None if place is None else place.ahead, positions, whole, None if rules is None else rules.light_count,
+        Reached("first", first, of), Reached("last", last, of), of,
+    )  # fmt: skip
+
+
+def _sums(evaluation: Evaluation, segment: int) -> Ahead:
+    """Return the contracts of one segment of the queue, summed once for an evaluation."""
+    kept = evaluation.queue_sums
+    if segment not in kept:
+        queue = evaluation.queue
+        rows = queue.order[int(queue.start[segment]) : int(queue.start[segment + 1])]
+        kept[segment] = ahead(evaluation.bound, rows)
+    return kept[segment]
+
+
+def _place(evaluation: Evaluation, i: int) -> Place | None:
+    if i < 0 or evaluation.plan.deleveraging is None:
+        return None
+    rank = int(evaluation.queue.rank[i])
+    if rank < 1:
+        return None
+    before = _sums(evaluation, segment_of(evaluation.bound, i)).of(rank - 1)
+    return Place(rank, int(evaluation.queue.light[i]), before)
+
+
+def _code(bound: Bound, account: str | int) -> int:
+    code = account_code(bound, account)
+    if code is None:
+        labels = [str(label) for label in bound.snapshot.ids("positions", "account").labels]
+        message = f"the snapshot has no account `{account}`"
+        raise QueryError(Finding("unknown_id", message, suggestion(str(account), labels)))
+    return code
+
+
+def _held(bound: Bound, code: int, number_: int, side: str | None) -> int:
+    """Return the position that an account holds in an instrument, on a side if one is named; -1 for none."""
+    p = bound.positions
+    held = [
+        i
+        for i in range(int(p.start[code]), int(p.start[code + 1]))
+        if int(p.instrument[i]) == number_
+        and p.quantity[i]
+        and (side is None or (p.quantity[i] > 0) == (side == "long"))
+    ]
+    if len(held) > 1:
+        message = f"account `{bound.account(code)}` holds both sides of {bound.plan.instruments.symbols[number_]}"
+        raise QueryError(Finding("unknown_choice", message, "say which: side long or short"))
+    return held[0] if held else -1
+
+
+def _ordered(
+    evaluation: Evaluation, account: str | int, instrument: str | int, order: Order, position: int
+) -> Evaluation:
+    """Return the evaluation after an order has filled."""
+    parts: tuple[Any, ...] = tuple(order.split(":")) if isinstance(order, str) else tuple(order)
+    if len(parts) == 2:
+        parts = (*parts, None)
+    if len(parts) != 3:
+        raise QueryError(Finding("invalid_value", f"`{order}` is no order", "write side:quantity:price"))
+    side, quantity, price = parts
+    bound = evaluation.bound
+    held = "net"
+    if position >= 0:
+        held = bound.snapshot.choices("positions", "position_side").word(bound.positions.row_of(position))
+    fill = read_fill(bound, account, instrument, str(side), quantity, price or None, held)
+    return Evaluation(evaluation.plan, with_fill(bound, fill), evaluation.threads)
+
+
+def _weight(weights: Mapping[str, Amount], name: str) -> Fraction:
+    for given in weights:
+        if given not in ("first", "last"):
+            raise QueryError(Finding("unknown_choice", f"`{given}` is no scenario", "weights are of first and last"))
+    return _given("weight", weights.get(name, 0)) or ZERO
+
+
+def _given(name: str, value: Amount | None, *, signed: bool = False) -> Fraction | None:
+    """Return a number that a question gives, zero or more unless it may be signed."""
+    if value is None:
+        return None
+    try:
+        found = exact(parse_decimal(value.strip()) if isinstance(value, str) else value)
+    except (NumberError, ValueError, OverflowError, TypeError, ArithmeticError):
+        message = f"`{value}` is no number for {name}"
+        raise QueryError(Finding("invalid_value", message, "write a plain decimal")) from None
+    if found < 0 and not signed:
+        raise QueryError(Finding("negative", f"{name} is {value}, below zero", "write a number of zero or more"))
+    return found
+
+
+def _wanted(now: Exposure, rank: int | None, light: int | None) -> Callable[[Place], bool] | None:
+    """Return what a place must fulfil; None where the position is there already and nothing is left to change."""
+    at, lit = now.adl_rank or 0, now.adl_light or 0
+    if rank is not None:
+        if not 1 <= rank <= now.positions:
+            raise QueryError(Finding("invalid_value", f"the queue has no rank {rank}", f"it has 1 to {now.positions}"))
+        if rank == at:
+            return None
+        return (lambda p: p.rank >= rank) if rank > at else (lambda p: p.rank <= rank)
+    wanted = lit - 1 if light is None else light
+    if light is not None and not 1 <= light <= (now.lights or 0):
+        raise QueryError(Finding("invalid_value", f"there is no light {light}", f"there are 1 to {now.lights}"))
+    if wanted < 1 or wanted == lit:
+        return None
+    return (lambda p: p.light <= wanted) if wanted < lit else (lambda p: p.light >= wanted)
+
+
+def _smallest(
+    of: Callable[[Fraction], Place | None], now: Fraction, unit: Fraction, most: Fraction,
+    wanted: Callable[[Place], bool], *, down: bool,
+) -> Step | None:  # fmt: skip
+    """Return the smallest change by whole units, up or also down, after which the place is as wanted."""
+    found: list[Step] = []
+    ways = [(1, now // unit * unit)] + ([(-1, -(-now // unit) * unit)] if down else [])
+    for sign, start in ways:
+        limit = int((most - start) / unit) if sign > 0 else int(start / unit) - 1
+
+        def hit(k: int, sign: int = sign, start: Fraction = start) -> Place | None:
+            place = of(start + sign * k * unit)
+            return place if place is not None and wanted(place) else None
+
+        high = 1
+        while high <= limit and hit(high) is None:
+            high *= 2
+        if high > limit:
+            if limit < 1 or hit(limit) is None:
+                continue
+            high = limit
+        low = 0
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if hit(middle) is None else (low, middle)
+        place = hit(high)
+        assert place is not None
+        value = start + sign * high * unit
+        found.append(Step(value, value - now, place.rank, place.light))
+    return min(found, key=lambda s: abs(s.by), default=None)
+
+
+def number(value: Fraction | None) -> float | None:
+    """Return a number as JSON has it."""
+    return None if value is None else float(value)
+
+
+def money(value: Fraction | None) -> str | None:
+    """Return an amount as decimal text, to 12 places."""
+    return None if value is None else fraction_text(value).lstrip("~")

@@ -1,0 +1,138 @@
+"""Where a position stands in its deleveraging queue: whoever is before it, and where it would be if it were another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from riskpolicy.engines.core.bound import Bound, exact_of
+from riskpolicy.engines.core.exact import ZERO, Change, ExactBucket, Number, holding, position_row
+from riskpolicy.engines.evaluate import Evaluation
+
+Longs: TypeAlias = npt.NDArray[np.int64]
+
+#: Decimals of up to so many digits are told apart by their floats.
+SAFE_DIGITS = 10**15
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Contracts ahead of each place of one segment of the queue: `before[k]` units ahead of place k, the last of all.
+
+    A unit is 1 / `units` contracts; sums are whole and exact.
+    """
+
+    before: Longs | Sequence[Fraction]
+    units: int
+
+    def of(self, place: int) -> Fraction:
+        """Return the contracts ahead of a place, which counts from 0."""
+        value = self.before[place]
+        return value if isinstance(value, Fraction) else Fraction(int(value), self.units)
+
+    @property
+    def whole(self) -> Fraction:
+        """All contracts of the segment."""
+        return self.of(len(self.before) - 1)
+
+
+def ahead(bound: Bound, rows: npt.NDArray[np.integer]) -> Ahead:
+    """Sum the unsigned contracts of positions, in the order given."""
+    p = bound.positions
+    column = bound.snapshot.numbers("positions", "quantity")
+    size = np.abs(p.quantity[rows])
+    if column is not None and not column.beyond:
+        for digits in range(13):
+            units = np.rint(size * 10.0**digits)
+            # A decimal of at most 15 digits that a float stands nearest to is the shortest that names it.
+            if units.max(initial=0) >= SAFE_DIGITS or units.sum() >= 2**62:
+                break
+            if (units / 10.0**digits == size).all():
+                return Ahead(np.r_[0, np.cumsum(units.astype(np.int64))], 10**digits)
+    exactly = [abs(exact_of(column, p.row_of(int(i)))) for i in rows]
+    return Ahead([ZERO, *accumulate(exactly)], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a queue: `rank` 1 goes first, `light` the highest first; `ahead` contracts are before it."""
+
+    rank: int
+    light: int
+    ahead: Fraction
+
+
+class Supposed:
+    """The place that a position would have with other contracts, leverage or margin, all others as they are.
+
+    Whoever else is in the queue is looked at only where the search for the place meets it, exactly.
+    """
+
+    def __init__(self, evaluation: Evaluation, i: int) -> None:
+        rules = evaluation.plan.deleveraging
+        assert rules is not None
+        self.rules, self.bound, self.i = rules, evaluation.bound, i
+        segment = segment_of(self.bound, i)
+        queue = evaluation.queue
+        rows = queue.order[int(queue.start[segment]) : int(queue.start[segment + 1])]
+        self.others = rows[rows != i]
+        self.sums = ahead(self.bound, self.others)
+        self.keys: dict[int, tuple[Number, ...] | None] = {}
+        self.bucket = int(self.bound.positions.bucket[i])
+        self.held = holding(self.bound, i, ZERO)
+
+    def now(self, change: Change | None = None) -> ExactBucket:
+        """Return the bucket of the position, after a change."""
+        return ExactBucket(self.bound, self.bucket, change or Change())
+
+    def at(self, change: Change) -> Place | None:
+        """Return the place after a change to the position's bucket; None where it has no score, or no contracts."""
+        bucket = self.now(change)
+        place = bucket.members.index(self.i)
+        own = self._key(bucket, place)
+        size = abs(bucket.positions[place].quantity)
+        if own is None or not size:
+            return None
+        low, high = 0, len(self.others)
+        while low < high:
+            middle = (low + high) // 2
+            other = self._other(int(self.others[middle]))
+            low, high = (middle + 1, high) if other is not None and other < own else (low, middle)
+        before = self.sums.of(low)
+        return Place(low + 1, self._light(low, before, size), before)
+
+    def _light(self, before: int, contracts: Fraction, size: Fraction) -> int:
+        count = self.rules.light_count
+        if not self.rules.lights_by_quantity:
+            return count - count * before // (len(self.others) + 1)
+        lit = math.ceil((contracts + size) * count / (self.sums.whole + size))
+        return count + 1 - min(max(lit, 1), count)
+
+    def _other(self, row: int) -> tuple[Number, ...] | None:
+        if row not in self.keys:
+            bucket = ExactBucket(self.bound, int(self.bound.positions.bucket[row]))
+            self.keys[row] = self._key(bucket, bucket.members.index(row), row)
+        return self.keys[row]
+
+    def _key(self, bucket: ExactBucket, place: int, row: int | None = None) -> tuple[Number, ...] | None:
+        """Return what the queue is sorted by, the smallest first: score and ties, then the account."""
+        inputs = position_row(bucket, place)
+        score = self.rules.score.program.exact(inputs)
+        if not isinstance(score, Fraction):
+            return None
+        ties = [-inputs[t.column] if t.descending else inputs[t.column] for t in self.rules.ties]
+        account = int(self.bound.positions.account[self.i if row is None else row])
+        return (-score, *(math.inf if t != t else t for t in ties), Fraction(account))
+
+
+def segment_of(bound: Bound, i: int) -> int:
+    """Return the segment of the queue that a position is in."""
+    p = bound.positions
+    return 2 * int(p.instrument[i]) + int(p.quantity[i] < 0)

@@ -135,7 +135,8 @@ class Evaluation:
 
         `side` is long or short, needed where the account holds both. `order` (side, contracts, price, or as text
         `side:quantity:price`) is filled first. `execution` is as in `resolve`. `weights` of `first` and `last` give
-        mean losses; `hedge` is another account whose opposite leg counts. QueryError for what the snapshot does not have.
+        mean losses; `hedge` is another account whose opposite leg counts. QueryError for what the snapshot does not
+        have.
         """
         from riskpolicy.engines.exposure import exposure  # a conductor after this one
 

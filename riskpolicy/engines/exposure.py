@@ -61,8 +61,8 @@ class Reached:
     """The first or the last contract of a position that is taken.
 
     `contracts` are those bankrupt on the other side that reach it: for the first, more than the contracts ahead; for
-    the last, as many as are ahead and its own. They count everybody ahead, also who might be passed over; None where the
-    ruleset takes by another order than the rank. What follows is sought when it is first read.
+    the last, as many as are ahead and its own. They count everybody ahead, also who might be passed over; None where
+    the ruleset takes by another order than the rank. What follows is sought when it is first read.
     """
 
     which: Literal["first", "last"]
@@ -109,8 +109,8 @@ class Scenario:
     """What a holder loses at a move: `taken` unsigned contracts at `price`, the mark being at `mark_price`.
 
     `loss_of_profit` is the profit forgone against the mark, below zero where the price is better. `loss_of_hedge` is
-    the notional at that mark of the opposite leg that is left without its hedge, zero where there is none. Money is in the
-    settlement currency; all is None where no move reaches the contract.
+    the notional at that mark of the opposite leg that is left without its hedge, zero where there is none. Money is in
+    the settlement currency; all is None where no move reaches the contract.
     """
 
     which: Literal["first", "last"]
@@ -168,8 +168,8 @@ class Exposure:
     """One position's exposure to deleveraging, under its venue's own rules.
 
     `quantity` is unsigned contracts, 0 for a flat position; `side` is None then. `adl_rank` is 1 for whoever goes
-    first, `adl_light` highest for it, `quantity_ahead` the contracts ranked before it on its side: None where the venue has no
-    ranking, or nothing is held. `positions` and `side_quantity` count the whole queue, `lights` the lights.
+    first, `adl_light` highest for it, `quantity_ahead` the contracts ranked before it on its side: None where the venue
+    has no ranking, or nothing is held. `positions` and `side_quantity` count the whole queue, `lights` the lights.
     """
 
     account: Label
@@ -298,6 +298,37 @@ class Exposure:
             "timestamp": None if seconds is None else int(seconds * 1000),
             "datetime": None if seconds is None else moment_of(seconds).isoformat().replace("+00:00", "Z"),
         }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two legs that hedge each other, at two accounts or venues: what one leaves behind when the other is taken.
+
+    Sizes are signed units of the underlying. `net` is what is open now; `orphaned` by leg the size of the other leg
+    that is left open when all of this one is taken, and `notional` its value at its own mark. `first` is the leg that a
+    smaller move reaches (None where none is reached), with its move as a fraction of the mark.
+    """
+
+    sizes: tuple[Fraction, Fraction]
+    net: Fraction
+    orphaned: tuple[Fraction, Fraction]
+    notional: tuple[Fraction, Fraction]
+    first: int | None
+    move: Fraction | None
+
+
+def hedged_pair(one: Exposure, other: Exposure) -> Pair:
+    """Return what deleveraging of either leg of a hedge leaves open; QueryError where the legs hedge nothing."""
+    sizes = (one.size, other.size)
+    if sizes[0] * sizes[1] >= 0:
+        raise QueryError(Finding("invalid_value", "the legs do not hedge each other", "one long, one short"))
+    legs = (one, other)
+    orphaned = tuple(sizes[1 - k] for k in (0, 1))
+    notional = tuple(abs(sizes[1 - k]) * legs[1 - k].mark_price for k in (0, 1))
+    moves = [(abs(leg.last.move), k) for k, leg in enumerate(legs) if leg.last.move is not None]
+    first = min(moves)[1] if moves else None
+    move = None if first is None else legs[first].last.move
+    return Pair(sizes, sizes[0] + sizes[1], (orphaned[0], orphaned[1]), (notional[0], notional[1]), first, move)
 
 
 class _Source:

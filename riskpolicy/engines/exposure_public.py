@@ -87,9 +87,9 @@ def public_exposure(plan: Plan, public: Mapping[str, Any]) -> PublicExposure:
 
     Keys: `instrument`; `open_interest`, contracts of one side; `position`: side (long or short), quantity (unsigned)
     and, where the venue shows it, adl_light; and, where known, `fund_balance` (money), `positions` (holders on the
-    position's side), `leverage`: rows [up_to, contracts] of the other side by the leverage of the account (notional over
-    equity), rising, `up_to` null for no end; `lights`: contracts on the position's side by light, from 1 on. QueryError
-    for what is missing, not known or no number.
+    position's side), `leverage`: rows [up_to, contracts] of the other side by the leverage of the account (notional
+    over equity), rising, `up_to` null for no end; `lights`: contracts on the position's side by light, from 1 on.
+    QueryError for what is missing, not known or no number.
 
     The bounds hold in every book that fits the data and in which accounts settle in one currency; cf. `why`.
     """

@@ -55,3 +55,7 @@ class Hooks:
     @hookspec
     def laws(self) -> Sequence[str]:  # type: ignore[empty-body]
         """Return the laws, of engines.core.adl.LAWS, that this plugin's allocation keeps."""
+
+
+#: The names of all hooks.
+HOOKS = tuple(name for name in vars(Hooks) if not name.startswith("_"))

@@ -38,23 +38,26 @@ def exposure_report(found: Exposure) -> RenderableType:
             Text(f"Rank {found.adl_rank} of {found.positions}, light {lights}, {ahead} contracts ahead of it.")
         )
     if found.mechanism in ("queue", "pro_rata", "plugin"):
-        parts += [Text(), _reached(found)]
+        parts += [Text(), Text("Its first and last contract, the contracts bankrupt opposite and their deficit:")]
+        parts += [_reached(found)]
         parts += [] if found.mean is None else [Text(f"On average by the weights: {_mean(found.mean)}.")]
         parts += [Text(), *_changes(found)]
     return Group(*parts)
 
 
 def _reached(found: Exposure) -> RenderableType:
+    hedged = any(s.loss_of_hedge for s in found.scenarios)
     columns = [
-        ("taken", False), ("bankrupt opposite", True), ("move", True), ("mark then", True), ("their deficit", True),
-        ("profit lost", True), ("hedge lost", True),
+        ("taken", False), ("opposite", True), ("move", True), ("mark then", True), ("deficit", True),
+        ("profit lost", True), *([("hedge lost", True)] if hedged else []),
     ]  # fmt: skip
     table = plain_table(columns)
     for reached in (found.first, found.last):
         scenario = reached.scenario
         table.add_row(
-            f"{reached.which} contract", _more(reached), _percent(reached.move), _price(scenario.mark_price),
-            _money(reached.deficit), _money(scenario.loss_of_profit), _money(scenario.loss_of_hedge),
+            reached.which, _more(reached), _percent(reached.move), _price(scenario.mark_price),
+            _money(reached.deficit), _money(scenario.loss_of_profit),
+            *([_money(scenario.loss_of_hedge)] if hedged else []),
         )  # fmt: skip
     return table
 
@@ -78,7 +81,7 @@ def _changes(found: Exposure) -> list[RenderableType]:
 
 def public_report(found: PublicExposure) -> RenderableType:
     """Return the report of bounds, each with what it follows from."""
-    table = plain_table([("", False), ("from", True), ("to", True), ("because", False)])
+    table = plain_table([("", False), ("from", True), ("to", True)])
     rows: list[tuple[str, Pair, str]] = [
         ("rank", found.adl_rank, "adl_rank"), ("light", found.adl_light, "adl_light"),
         ("contracts ahead", found.quantity_ahead, "quantity_ahead"),
@@ -87,12 +90,15 @@ def public_report(found: PublicExposure) -> RenderableType:
         ("move, first contract", found.first.move, "move"), ("move, last contract", found.last.move, ""),
         ("their deficit", found.first.deficit, "deficit"),
     ]  # fmt: skip
-    for name, (low, high), why in rows:
-        form = _percent if name.startswith("move") else _number
-        table.add_row(name, form(low), form(high), found.why.get(why, ""))
+    for name, (low, high), _ in rows:
+        form = _size if name.startswith("move") else _number
+        table.add_row(name, form(low), form(high))
     head = f"{found.side} {quantity(float(found.quantity))} contracts of {found.instrument}. {_SAYS[found.mechanism]}"
     note = "Bounds from public data: in every book that fits them the truth is between; - is no bound."
-    return Group(Text(head), Text(), table, Text(), Text(note, style="dim"))
+    reasons = [
+        Text(f"{name.split(',')[0]}: {found.why[why]}.", style="dim") for name, _, why in rows if why in found.why
+    ]
+    return Group(Text(head), Text(), table, Text(), Text(note), *reasons)
 
 
 def _mean(mean: dict[str, Fraction | None]) -> str:
@@ -101,6 +107,10 @@ def _mean(mean: dict[str, Fraction | None]) -> str:
 
 def _percent(value: Fraction | None) -> str:
     return "-" if value is None else f"{float(value):+.4%}"
+
+
+def _size(value: Fraction | None) -> str:
+    return "-" if value is None else f"{float(value):.4%}"
 
 
 def _number(value: Fraction | None) -> str:

@@ -14,7 +14,7 @@ from riskpolicy.engines.core.adl import Candidate, Demand
 from riskpolicy.engines.core.fees import FeeDue
 from riskpolicy.errors import Finding, PluginError, RiskPolicyError
 from riskpolicy.hooks.resolve import Hooked, hooks_of, installed_hooks
-from riskpolicy.hooks.verified import allocating, ranking
+from riskpolicy.hooks.verified import allocating, ranking, split_fault
 from riskpolicy.numbers import fraction_text
 from riskpolicy.testing.laws import law
 
@@ -125,6 +125,9 @@ def _of_split(hooked: Hooked) -> list[tuple[str, str, Any, Callable[[Any], str |
                 return f"{sum(parts.values())} of a {fee.kind} fee of {fee.amount} quanta is given away"
             if fee.amount > 0 and any(x < 0 for x in parts.values()):
                 return f"somebody pays for a {fee.kind} fee of {fee.amount} quanta: {parts}"
+            # What a resolution would refuse must not pass here.
+            if (says := split_fault(fee, parts)) is not None:
+                return says
         if hooked.call(fees=fees) != found:
             return "the same fees are split in another way the second time"
         return None

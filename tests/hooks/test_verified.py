@@ -108,7 +108,7 @@ def test_a_law_that_does_not_exist_is_refused_at_load():
     ("split", "says"),
     [
         ([{"fees": 10}], None), ([{"main": 4, "fees": 6}], None), ([{"fees": 9}], "gives away 9 of a taker fee of 10"),
-        ([{"fees": 10.0}], "returned"), ([], "other than the 1 fees"), ([{"": 10}], "which is no name"),
+        ([{"fees": 10.0}], "whole quanta"), ([], "other than the 1 fees"), ([{"": 10}], "which is no name"),
     ],
 )  # fmt: skip
 def test_a_split_gives_all_away_to_those_it_may(split, says):

@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+#: Accounts of the ledger, without their `@`, that the engine keeps: a split that named one would mix with them.
+ENGINES = ("market", "residual", "withdrawals", "outside", "funding")
+ENGINES_PREFIXES = ("member:", "provider:")
+
 
 @dataclass(frozen=True, slots=True)
 class FeeDue:
@@ -26,5 +30,8 @@ class SplitFees(Protocol):
     """A fee split: for every fee, in order, the quanta of each receiver; they sum to the amount."""
 
     def __call__(self, fees: Sequence[FeeDue]) -> Sequence[Mapping[str, int]]:
-        """Return who gets what: by the id of a fund, or the name of an outside party without its `@`."""
+        """Return who gets what: by the id of a fund, or the name of an outside party without its `@`.
+
+        No part is of the other sign than its fee. None of ENGINES or ENGINES_PREFIXES is a receiver.
+        """
         ...

@@ -77,6 +77,7 @@ class Books:
         self.inventory: dict[int, dict[int, Fraction]] = {}
         self.lost: dict[int, Fraction] = {}
         self.bid_taken: dict[int, Fraction] = {}
+        self.auctioned: set[int] = set()
         self.windowed: list[tuple[str, Loss, Fraction]] = []
         self.of_members: dict[int, list[int]] = {}
         self.assigned: dict[tuple[str, int], Fraction] = {}

@@ -25,7 +25,8 @@ class Steps(Closing):
     def liquidate(self, bucket: int) -> None:
         """Take a bucket through the steps until it is healthy; then settle what an empty one lacks.
 
-        While a step waits for its time, only later steps with a condition of their own go on.
+        While a step waits for its time, only later steps with a condition of their own go on; a bucket below zero waits
+        for nothing but an open auction.
         """
         self.enter(bucket)
         self.begin(bucket)
@@ -34,7 +35,8 @@ class Steps(Closing):
             state = self.state(now)
             if state == HEALTHY:
                 break
-            if bucket in self.resumes if step.when is None else not self.is_open(step, now, state):
+            held = bucket in self.resumes and (state != BANKRUPT or bucket in self.auctioned)
+            if held if step.when is None else not self.is_open(step, now, state):
                 continue
             getattr(self, f"_{step.do}")(bucket, step)
         if not self.left(bucket):
@@ -167,6 +169,7 @@ class Steps(Closing):
             if size and opened is None:
                 self.sell(bucket, i, size, step, reserve)
         if ends is not None and self.left(bucket, step.unless):
+            self.auctioned.add(bucket)
             self.wait(bucket, ends)
 
     def _take_bids(self, bucket: int, i: int, p: ExactPosition, step: Step, reserve: Fraction | None) -> None:

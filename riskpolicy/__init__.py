@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from riskpolicy.engines.core.verdict import Verdict
     from riskpolicy.engines.evaluate import Evaluation
     from riskpolicy.engines.execution import BookLevels, GivenFills, linear_book, power_depth, sqrt_impact
-    from riskpolicy.engines.exposure_pair import hedged_pair
     from riskpolicy.engines.heal import Healing
     from riskpolicy.errors import Finding, PluginError, QueryError, RiskPolicyError, RulesetError, SnapshotError
     from riskpolicy.hooks import hookimpl
@@ -43,7 +42,6 @@ __all__ = [
     "Verdict",
     "exact",
     "from_ccxt",
-    "hedged_pair",
     "hookimpl",
     "linear_book",
     "load",
@@ -61,7 +59,6 @@ _HOMES = {
     "sqrt_impact": "engines.execution",
     "Healing": "engines.heal",
     "exact": "numbers",
-    "hedged_pair": "engines.exposure_pair",
     "from_ccxt": "adapters.ccxt",
     "Evaluation": "engines.evaluate",
     "ExpressionFunction": "vocabulary",

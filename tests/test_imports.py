@@ -36,7 +36,6 @@ FACE = GROUND | {
     "engines.comparison",
     "engines.policies",
     "engines.exposure",
-    "engines.exposure_pair",
     "engines.exposure_public",
 }
 
@@ -61,7 +60,6 @@ MAY_IMPORT = {
     "engines.exposure_place": CORE | {"engines.evaluate"},
     "engines.exposure_search": CORE | MECHANISMS | {"engines.evaluate"},
     "engines.exposure": CORE | MECHANISMS | {"engines.evaluate", "engines.exposure_place", "engines.exposure_search"},
-    "engines.exposure_pair": CORE | {"engines.exposure"},
     "engines.exposure_public": CORE | {"engines.exposure"},
     "engines.resolve": CORE | MECHANISMS | {"engines.evaluate", "engines.resolving"},
     "engines.resolving": CORE | MECHANISMS | {"engines.evaluate", "engines.candidates", "engines.policies"},

@@ -225,11 +225,6 @@ class Exposure:
         return signed / self.mark_price if instruments.inverse[number_] else signed
 
     @property
-    def inverse(self) -> bool:
-        """Whether a contract is worth a fixed amount of the quote currency."""
-        return self._of.evaluation.plan.instruments.inverse[self._of.number]
-
-    @property
     def mark_price(self) -> Fraction:
         """The mark of the market."""
         return self._of.evaluation.bound.exact_mark(self._of.number)

@@ -64,9 +64,9 @@ def test_a_worked_book_of_three_longs():
 
 
 def test_the_deficit_is_what_bankrupt_shorts_lack_at_the_move():
-    # At s3's move the mark is 149.504951: s1 has 165 - 15 x 49.504951, s2 775 - 25 x 49.504951, s3 is above zero.
+    # s3 is liquidated above 149.50495..., first at 149.505: s1 has 165 - 15 x 49.505, s2 775 - 25 x 49.505, s3 is above 0.
     end = worked("l3")
-    up = Fraction(49504951, 10**6)
+    up = Fraction(49505, 1000)
     assert end.last.move == up / 100
     assert end.last.deficit == (15 * up - 165) + (25 * up - 775)
     assert worked("l1").first.deficit == 0
@@ -103,10 +103,10 @@ def test_what_no_move_reaches_is_null():
     assert found.first.move is not None
     assert (found.last.move, found.last.deficit) == (None, None)
     assert found.last.scenario.taken is None
-    # The short can pay any move up to tenfold the mark.
-    rich = exposed(ruleset(), book([LONGS[0], SHORTS[0]], {"l1": 1, "s1": 10**9}), "l1")
-    assert (rich.first.move, rich.last.move, rich.first.deficit) == (None, None, None)
-    assert rich.first.contracts == 0
+    # A long that has paid its whole price is never liquidated, so that nobody takes from the short opposite.
+    paid = exposed(ruleset(), book([("short", -10, 150), ("long", 10, 100)], {"short": 1, "long": 1000}), "short")
+    assert (paid.first.move, paid.last.move, paid.first.deficit) == (None, None, None)
+    assert (paid.first.contracts, paid.last.contracts) == (0, 10)
 
 
 @pytest.mark.parametrize("do", ["market_order", "cancel_orders"])
@@ -114,7 +114,9 @@ def test_without_deleveraging_nothing_is_taken(do):
     rules = ruleset()
     del rules["deleveraging"]
     del rules["waterfall"][2]
-    rules["liquidation"]["steps"] = [{"id": "one", "do": do}]
+    rules["liquidation"]["steps"] = [
+        {"id": "one", "do": do} | ({"leftover": "account"} if do == "market_order" else {})
+    ]
     found = worked("l1", rules)
     assert found.mechanism == "none"
     assert (found.adl_rank, found.adl_light, found.quantity_ahead) == (None, None, None)
@@ -283,9 +285,10 @@ def test_the_order_of_rows_does_not_matter(drawn, data, random):
     account = data.draw(st.sampled_from(winners))[0]
     shuffled = list(rows)
     random.shuffle(shuffled)
-    assert exposed(ruleset(), book(rows, balances), account).to_dict() == exposed(
-        ruleset(), book(shuffled, balances), account
-    ).to_dict()
+    assert (
+        exposed(ruleset(), book(rows, balances), account).to_dict()
+        == exposed(ruleset(), book(shuffled, balances), account).to_dict()
+    )
 
 
 # Hypothetical orders, other sizes, leverages and margins.
@@ -414,23 +417,17 @@ def test_a_hedge_in_another_account_is_orphaned():
     assert worked("l1").first.scenario.loss_of_hedge == 0
 
 
-def test_a_hedged_pair_across_venues_says_what_is_left_of_each_leg():
-    here = worked("l2")
-    there = exposed(
-        ruleset(), book([("h", -12, 130), ("o", 12, 100)], {"h": 10**6, "o": 12 * 20}, mark=101), "h"
-    )
-    pair = rp.hedged_pair(here, there)
-    assert (pair.hedged, pair.unhedged) == (12, 8)
-    mine, its = pair.legs
-    # First: 5 of 20 are taken, 15 still hedge the 12. Last: all are.
-    assert (mine.first.size, mine.first.notional) == (0, 0)
-    assert mine.last.size == 12
-    assert mine.last.notional == 12 * 101 * (1 + here.last.move)
-    # The long there is liquidated below (100 - 20) / 0.99; then all of the short is taken, and 12 of the 20 are left.
-    assert its.first.move == there.first.move == there.last.move
-    assert math.floor(-there.first.move * 10**6) == math.floor((1 - Fraction(80, 99) * 100 / 101) * 10**6) + 1
-    assert its.first.size == 12
-    assert its.first.notional == 12 * 100 * (1 + there.first.move)
-    assert pair.nearest is mine
-    with pytest.raises(rp.QueryError, match="one long and one short"):
-        rp.hedged_pair(here, here)
+def test_an_execution_by_name_reads_the_columns_of_the_market():
+    """A book that moves by 0.1 a contract sells s1 a part up to 111, where it is bankrupt; is the rest healthy?
+
+    At a mark of 100 + d it buys q = 10 (11 - d) at (d + 11) / 2 above 100 on average, and 15 - q are left: at d =
+    10.259 they have 8.3696 for a margin of 8.3687, at 10.2591 8.3688 for 8.3698.
+    """
+    rules = ruleset()
+    ioc = {"id": "reduce", "do": "immediate_or_cancel", "price": "bankruptcy_price"}
+    rules["liquidation"]["steps"].insert(0, ioc)
+    snapshot = book([LONGS[0], SHORTS[0]], BALANCES)
+    snapshot["markets"][0].update(impact_slope=0.1)
+    evaluation = venue.evaluate(rules, snapshot)
+    assert evaluation.exposure("l1", "BTCUSDT", execution="linear").first.move == Fraction(102591, 10**6)
+    assert evaluation.exposure("l1", "BTCUSDT").first.move == Fraction(99010, 10**6)

@@ -1,4 +1,4 @@
-"""Exposure to deleveraging: places by an independent ranking, moves by brute force, published forms, what changes them."""
+"""Exposure to deleveraging: places, moves and changes by an independent ranking, by hand and by brute force."""
 
 import math
 from fractions import Fraction
@@ -64,7 +64,7 @@ def test_a_worked_book_of_three_longs():
 
 
 def test_the_deficit_is_what_bankrupt_shorts_lack_at_the_move():
-    # s3 is liquidated above 149.50495..., first at 149.505: s1 has 165 - 15 x 49.505, s2 775 - 25 x 49.505, s3 is above 0.
+    # s3 is liquidated above 149.50495..., first at 149.505: s1 has 165 - 15 x 49.505, s2 775 - 25 x 49.505, s3 more.
     end = worked("l3")
     up = Fraction(49505, 1000)
     assert end.last.move == up / 100
@@ -166,7 +166,7 @@ def threshold(side, entry, each):
     return Fraction(entry + each) / Fraction(101, 100) if side > 0 else Fraction(entry - each) / Fraction(99, 100)
 
 
-def ranked(winners, side, mark):
+def ranked(winners, mark):
     """The queue at a mark: profit over entry notional, the highest first, then the account."""
 
     def score(row):
@@ -182,7 +182,7 @@ def taken(winners, losers, balances, side, mark, account):
     for a, q, entry in losers:
         equity = balances[a] - (mark - entry) * abs(q) * side
         left += abs(q) if equity < abs(q) * mark / 100 else 0
-    for a, q, _ in ranked(winners, side, mark):
+    for a, q, _ in ranked(winners, mark):
         part = min(left, abs(q))
         left -= part
         if a == account:
@@ -209,7 +209,7 @@ def test_rank_and_moves_are_those_of_a_book_by_hand(drawn, data):
     side = 1 if winners[0][1] > 0 else -1
     account, quantity, _ = data.draw(st.sampled_from(winners))
     found = exposed(ruleset(), book(rows, balances), account)
-    order = [row[0] for row in ranked(winners, side, Fraction(100))]
+    order = [row[0] for row in ranked(winners, Fraction(100))]
     rank = order.index(account) + 1
     ahead = sum(abs(q) for a, q, _ in winners if order.index(a) < rank - 1)
     assert (found.adl_rank, found.quantity_ahead) == (rank, ahead)
@@ -270,7 +270,7 @@ def test_a_move_takes_the_contract_and_a_millionth_less_does_not(drawn, data, ex
 @settings(max_examples=25, deadline=None)
 @given(books(), st.data(), st.integers(1, 50))
 def test_more_money_on_the_other_side_reaches_nobody_sooner(drawn, data, more):
-    winners, losers, balances, rows = drawn
+    winners, _, balances, rows = drawn
     account = data.draw(st.sampled_from(winners))[0]
     richer = {a: w + (more if a.startswith("x") else 0) for a, w in balances.items()}
     now, then = (exposed(ruleset(), book(rows, b), account) for b in (balances, richer))

@@ -178,7 +178,7 @@ class _Given:
         taken = word in ("queue", "pro_rata", "plugin")
         rest = (self.deficit(), self.move(), self.profit(), self.hedge()) if taken else (_UNKNOWN,) * 4
         return PublicExposure(
-            self.instrument, self.side, self.quantity, word, self.rank(ranked), self.lit(ranked), ahead,
+            self.instrument, self.side, self.quantity, word, self.rank(ranked, ahead), self.lit(ranked), ahead,
             PublicReached(first, *rest), PublicReached(last, *rest), self.why,
         )  # fmt: skip
 
@@ -204,12 +204,15 @@ class _Given:
         self.why["quantity_ahead"] = "lights count positions, which may be of any size"
         return ZERO, rest
 
-    def rank(self, ranked: bool) -> Pair:
+    def rank(self, ranked: bool, ahead: Pair) -> Pair:
         if not ranked:
             return _UNKNOWN
         if self.holders is None:
-            self.why["adl_rank"] = "nobody says how many hold its side"
-            return Fraction(1), None
+            lot = self.plan.instruments.lot[self.number]
+            known = "" if lot is None else ": at most one for each lot that may be ahead"
+            self.why["adl_rank"] = f"nobody says how many hold its side{known}"
+            most = None if lot is None or ahead[1] is None else 1 + Fraction(ahead[1] // lot)
+            return Fraction(2 if ahead[0] else 1), most
         rules, n = self.plan.deleveraging, self.holders
         assert rules is not None
         if self.light is None or rules.lights_by_quantity:

@@ -27,12 +27,12 @@ IOC = {"id": "reduce", "do": "immediate_or_cancel", "price": "bankruptcy_price"}
 ADL = {"id": "adl", "do": "deleverage"}
 
 
-def rules(score=SCORES[0], steps=(ADL,), lights="accounts", rate="1%", **take):
+def rules(score=SCORES[0], steps=(ADL,), lights="accounts", count=5, **take):
     made = ruleset()
     made["instruments"].append({**made["instruments"][0], "symbols": ["ETHUSDT"]})
-    made["margin"]["tiers"][0]["rows"] = [["unlimited", rate]]
+    made["margin"]["tiers"][0]["rows"] = [["unlimited", "1%"]]
     made["liquidation"]["steps"] = list(steps)
-    made["deleveraging"].update(score=score, lights={"count": 5, "by": lights})
+    made["deleveraging"].update(score=score, lights={"count": count, "by": lights})
     made["deleveraging"]["take"].update(take)
     return made
 
@@ -89,7 +89,10 @@ def public(evaluation, account, fund, known):
     if "holders" in known:
         said["positions"] = len(mine)
     if "lights" in known:
-        said["lights"] = [sum(abs(r["quantity"]) for r in mine if r["adl_light"] == k) for k in range(1, 6)]
+        said["lights"] = [
+            sum(abs(r["quantity"]) for r in mine if r["adl_light"] == k)
+            for k in range(1, evaluation.plan.deleveraging.light_count + 1)
+        ]
     if "mark" in known:
         said["mark_price"] = 100
     if "fund" in known:
@@ -126,7 +129,7 @@ KNOWN = ("light", "holders", "lights", "fund", "leverage", "mark")
     st.sampled_from([{}, {"price": "bankruptcy_price"}, {"rule": "pro_rata_contracts"}]),
 )
 def test_the_truth_of_a_full_book_is_within_its_public_bounds(drawn, data, score, steps, lights, fund, known, take):
-    made = rules(score, steps, lights, **take)
+    made = rules(score, steps, lights, data.draw(st.sampled_from([2, 5])), **take)
     evaluation = venue.evaluate(made, table(drawn, fund))
     assert not evaluation.liquidation.triggered.any()
     holders = sorted({a for a, symbol, _, _ in drawn[0] if symbol == "BTCUSDT"})
@@ -207,6 +210,16 @@ def test_a_signed_quantity_says_the_side_and_the_position_may_be_told_whole():
         bounds({**said(), "position": {**own, "leverage": -1}})
     with pytest.raises(rp.QueryError, match=r"`position\.quantity` is -4"):
         bounds({**said(), "position": {**own, "side": "short"}})
+
+
+def test_who_is_ahead_holds_a_lot_at_least():
+    # By quantity the third of five lights ends after 60 % of 100 contracts and begins after 40 %, its own 4 included.
+    found = bounds(said(), lights="quantity")
+    assert (found.quantity_ahead, found.adl_rank) == ((36, 56), (2, 57))
+    assert bounds(said()).adl_rank == (1, 97)
+    # Contracts by light: 20 are in higher ones, 26 of others in its own.
+    found = bounds(said(lights=[40, 10, 30, 0, 20]))
+    assert (found.quantity_ahead, found.adl_rank) == ((20, 46), (2, 47))
 
 
 def test_every_bound_says_from_what_it_follows():

@@ -57,7 +57,7 @@ class _Resolving(Aftermath):
                 seen.add(bucket)
                 self.liquidate(bucket)
             touched = sorted(({int(self.bound.positions.bucket[i]) for i in self.held} | set(self.shared)) - seen)
-            due = [b for b in touched if self.state(self.bucket(b)) != HEALTHY]
+            due = [b for b in touched if not self.apart[b] and self.state(self.bucket(b)) != HEALTHY]
         for bucket in sorted(self.opened):
             # Somebody's contracts may have gone as another's counterparty, after its own turn.
             if not self.left(bucket):
@@ -80,8 +80,13 @@ def resolve(evaluation: Evaluation, execution: Execution | str | None, events: S
     for event in events:
         assert whole.after is not None
         applied = apply_event(evaluation.plan, whole.after, event)
-        evaluation = Evaluation(evaluation.plan, applied.snapshot, evaluation.threads)
-        whole = _joined(whole, resolve_once(evaluation, execution, applied))
+        # A fill has its other side in the ledger only: the snapshot is complete again when the resolution adds it.
+        open_side = replace(applied.snapshot, complete=False) if event.kind == "fill" else applied.snapshot
+        evaluation = Evaluation(evaluation.plan, open_side, evaluation.threads)
+        resolved = resolve_once(evaluation, execution, applied)
+        if resolved.after is not None:
+            resolved.after = replace(resolved.after, complete=applied.snapshot.complete)
+        whole = _joined(whole, resolved)
     return whole
 
 

@@ -29,7 +29,7 @@ from riskpolicy.engines.core.resolution import Done, Resolution
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.execution import Execution, Fill
 from riskpolicy.engines.fees import FeeShare, Kind, fee_shares_of
-from riskpolicy.engines.liquidation import BANKRUPT, LIQUIDATABLE
+from riskpolicy.engines.liquidation import BANKRUPT, LIQUIDATABLE, outside_parties
 from riskpolicy.errors import Finding, SnapshotError
 from riskpolicy.plan.plan import Rule, Step
 
@@ -73,6 +73,8 @@ class Books:
         self.held: dict[int, Holding] = {}
         self.balance: dict[int, Fraction] = {}
         self.opened: set[int] = set()
+        #: Buckets of outside parties, which neither pay nor give.
+        self.apart = outside_parties(self.bound)
         self.cancelled: set[int] = set()
         self.inventory: dict[int, dict[int, Fraction]] = {}
         self.lost: dict[int, Fraction] = {}

@@ -284,7 +284,7 @@ def _funding(bound: Bound, event: Event) -> Applied:
     currency, quantum = plan.currencies[code], plan.requirements.quantum[code]
     cells: dict[str, dict[int, Fraction]] = {"accounts": {}, "positions": {}}
     money: list[tuple[str, str, int]] = []
-    p = bound.positions
+    p, funds = bound.positions, {f"@{fund.id}" for fund in plan.funds}
     for i in np.flatnonzero((p.instrument == number) & (p.quantity != 0)).tolist():
         quantity, _, _ = bound.exact_position(i)
         value = quantity * size / price if plan.instruments.inverse[number] else quantity * size * price
@@ -295,10 +295,12 @@ def _funding(bound: Bound, event: Event) -> Applied:
         if row < 0:
             message = f"no balance of `{bound.account(account)}` in {currency}"
             raise fault("unknown_account", event, message, "add a row to `accounts`, 0 if there is none")
-        into = cells["positions" if isolated else "accounts"]
-        into[row] = into.get(row, Fraction(0)) + quanta * quantum
+        name, into = str(bound.account(account)), cells["positions" if isolated else "accounts"]
+        if not name.startswith("@") or name in funds:
+            # What is booked on other outside parties comes to their balances with the rest of the ledger.
+            into[row] = into.get(row, Fraction(0)) + quanta * quantum
         if quanta:
-            money.append((str(bound.account(account)), currency, quanta))
+            money.append((name, currency, quanta))
     snapshot = bound.snapshot
     for table, column in (("accounts", "balance"), ("positions", "isolated_margin")):
         given = snapshot.numbers(table, column)

@@ -352,7 +352,8 @@ class Steps(Closing):
         while place < end:
             i = int(queue.order[place])
             bankrupt = self.evaluation.liquidation.state[positions.bucket[i]] == BANKRUPT
-            if bankrupt or (i in self.held and self.held[i].quantity == 0):
+            gone = i in self.held and self.held[i].quantity == 0
+            if bankrupt or gone or self.apart[positions.bucket[i]]:
                 self.passed[place] = place + 1
             else:
                 yield i

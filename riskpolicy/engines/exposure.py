@@ -300,8 +300,8 @@ class Pair:
     """Two legs that hedge each other, at two accounts or venues: what one leaves behind when the other is taken.
 
     Sizes are signed units of the underlying. `net` is what is open now; `orphaned` by leg the size of the other leg
-    that is left open when all of this one is taken, and `notional` its value at its own mark. `first` is the leg that a
-    smaller move reaches (None where none is reached), with its move as a fraction of the mark.
+    that is left open when all of this one is taken, and `notional` its value at its own mark. `first` is the leg whose
+    first contract a smaller move takes (None where none does), with that move as a fraction of the mark.
     """
 
     sizes: tuple[Fraction, Fraction]
@@ -320,9 +320,9 @@ def hedged_pair(one: Exposure, other: Exposure) -> Pair:
     legs = (one, other)
     orphaned = tuple(sizes[1 - k] for k in (0, 1))
     notional = tuple(abs(sizes[1 - k]) * legs[1 - k].mark_price for k in (0, 1))
-    moves = [(abs(leg.last.move), k) for k, leg in enumerate(legs) if leg.last.move is not None]
+    moves = [(abs(leg.first.move), k) for k, leg in enumerate(legs) if leg.first.move is not None]
     first = min(moves)[1] if moves else None
-    move = None if first is None else legs[first].last.move
+    move = None if first is None else legs[first].first.move
     return Pair(sizes, sizes[0] + sizes[1], (orphaned[0], orphaned[1]), (notional[0], notional[1]), first, move)
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import riskpolicy as rp
+from riskpolicy.engines.exposure import hedged_pair
 from tests import venue
 
 MILLION = 10**6
@@ -431,3 +432,73 @@ def test_an_execution_by_name_reads_the_columns_of_the_market():
     evaluation = venue.evaluate(rules, snapshot)
     assert evaluation.exposure("l1", "BTCUSDT", execution="linear").first.move == Fraction(102591, 10**6)
     assert evaluation.exposure("l1", "BTCUSDT").first.move == Fraction(99010, 10**6)
+
+
+def test_of_a_hedged_pair_the_leg_goes_first_whose_first_contract_is_taken_sooner():
+    # l2 loses 5 of 20 contracts and never its last; the other venue's long has paid its price, so that its short stays.
+    here = exposed(ruleset(), book([*LONGS[:2], SHORTS[0]], BALANCES), "l2")
+    there = exposed(ruleset(), book([("h", -12, 130), ("o", 12, 100)], {"h": 10**6, "o": 1200}, mark=101), "h")
+    pair = hedged_pair(here, there)
+    assert (here.last.move, there.first.move) == (None, None)
+    assert (pair.first, pair.move) == (0, here.first.move)
+    assert (pair.net, pair.orphaned, pair.notional) == (8, (-12, 20), (12 * 101, 2000))
+    # Once the long there can be ruined, below (100 - 5) / 0.99 of 101, its short goes sooner than l2 at 9.9 %.
+    there = exposed(ruleset(), book([("h", -12, 130), ("o", 12, 100)], {"h": 10**6, "o": 60}, mark=101), "h")
+    pair = hedged_pair(here, there)
+    assert (pair.first, pair.move) == (
+        1,
+        Fraction(-(math.floor((1 - Fraction(95 * 100, 99 * 101)) * MILLION) + 1), MILLION),
+    )
+    assert hedged_pair(there, here).first == 0
+
+
+# Other books: many accounts, inverse contracts, both sides of a market, ids that are numbers.
+
+
+@pytest.mark.parametrize("account", ["w0", "w2", "w4"])
+def test_a_book_of_many_prices_is_searched_with_few_resolutions(account):
+    shorts = [(f"x{k}", -1, 100) for k in range(300)]
+    longs = [(f"w{k}", 60, 50 + 10 * k) for k in range(5)]
+    # Each short is liquidated at a price of its own.
+    balances = {f"x{k}": 6 + (k * 37 % 300) * Fraction(1, 4) for k in range(300)} | {f"w{k}": 10**6 for k in range(5)}
+    found = exposed(ruleset(), book(longs + shorts, {a: float(b) for a, b in balances.items()}), account)
+    assert found.first.move == least(longs, shorts, balances, 1, account, 1)
+    assert found.last.move == least(longs, shorts, balances, 1, account, 60)
+    assert found.resolutions < 80
+
+
+def test_an_inverse_contract_is_taken_where_its_coins_run_out():
+    rules = ruleset()
+    rules["currencies"] = {"BTC": {"quantum": 0.00000001}}
+    rules["funds"] = [{"id": "main", "currency": "BTC"}]
+    rules["instruments"][0].update(payoff="inverse", settle="BTC")
+    funds = [{"fund": "main", "currency": "BTC", "balance": 0}]
+    marks = {"BTCUSDT": 100}
+    # A short of 1000 from 100 with 2 coins: 2 + 1000/p - 10 < 1 % of 1000/p above p = 990/8 = 123.75.
+    up = [("l", "BTCUSDT", 1000, 50), ("s", "BTCUSDT", -1000, 100)]
+    found = venue.evaluate(rules, venue.cross(up, {"l": 1000, "s": 2}, marks, "BTC", funds=funds))
+    assert found.exposure("l", "BTCUSDT").first.move == Fraction(237501, MILLION)
+    # A long: 2 + 10 - 1000/p < 10/p below p = 1010/12 = 84.1666...
+    down = [("l", "BTCUSDT", 1000, 100), ("s", "BTCUSDT", -1000, 150)]
+    found = venue.evaluate(rules, venue.cross(down, {"l": 2, "s": 100}, marks, "BTC", funds=funds))
+    assert found.exposure("s", "BTCUSDT").last.move == -Fraction(158334, MILLION)
+
+
+def test_of_an_account_with_both_sides_one_is_named():
+    rules = ruleset()
+    rules["margin"]["modes"] = ["cross", "hedge"]
+    snapshot = book([("h", 10, 50), ("h", -4, 70), ("s", -6, 100)], {"h": 100, "s": 66})
+    for row, side in zip(snapshot["positions"], ("long", "short", "short"), strict=True):
+        row["position_side"] = side
+    with pytest.raises(rp.QueryError, match="holds both sides of BTCUSDT"):
+        exposed(rules, snapshot, "h")
+    found = exposed(rules, snapshot, "h", side="long")
+    # s brings 6 contracts; the short leg of 4 loses its hedge of 4.
+    assert (found.quantity, found.first.scenario.taken, found.last.move) == (10, 6, None)
+    assert found.first.scenario.loss_of_hedge == 4 * 100 * (1 + found.first.move)
+
+
+def test_accounts_may_be_numbers():
+    snapshot = book([(1, 10, 50), (2, -10, 100)], {1: 10**6, 2: 110})
+    for account in (1, "1"):
+        assert exposed(ruleset(), snapshot, account).first.move == Fraction(99010, MILLION)

@@ -235,7 +235,8 @@ def test_rank_and_moves_are_those_of_a_book_by_hand(drawn, data):
 @given(books(), st.data(), st.sampled_from(["book", "linear"]), st.integers(0, 300))
 def test_a_move_takes_the_contract_and_a_millionth_less_does_not(drawn, data, execution, fund):
     """With a book that buys, a fund that takes over and prices of bankruptcy: by the resolution itself."""
-    winners, _, balances, rows = drawn
+    winners, losers, balances, rows = drawn
+    side = 1 if winners[0][1] > 0 else -1
     account, quantity, _ = data.draw(st.sampled_from(winners))
     rules = ruleset()
     rules["deleveraging"]["take"]["price"] = "bankruptcy_price"
@@ -255,14 +256,14 @@ def test_a_move_takes_the_contract_and_a_millionth_less_does_not(drawn, data, ex
 
     for reached, contracts in ((found.first, Fraction(1, 10**8)), (found.last, abs(quantity))):
         towards = Fraction(1 if quantity > 0 else -1, MILLION)
-        if reached.move is None:
-            for k in range(1, 20):
-                assert took(towards * k * 50_000) < contracts
-            continue
-        assert took(reached.move) >= contracts
-        assert reached.move == 0 or took(reached.move - towards) < contracts
-        for k in range(1, 6):
-            assert took(reached.move * Fraction(k, 6)) < contracts or reached.move == 0
+        end = 9 * MILLION if reached.move is None else abs(reached.move) * MILLION
+        assert reached.move is None or took(reached.move) >= contracts
+        assert not reached.move or took(reached.move - towards) < contracts
+        # Nor at any nearer price at which somebody is liquidated or bankrupt, or just beyond.
+        prices = [threshold(side, e, Fraction(balances[a], abs(q))) for a, q, e in losers]
+        prices += [e + side * Fraction(balances[a], abs(q)) for a, q, e in losers]
+        for step in (math.floor((p / 100 - 1) * side * MILLION) + k for p in prices for k in (0, 1)):
+            assert not 0 <= step < end or took(towards * step) < contracts
 
 
 # Monotone: with more money behind the other side nobody is reached sooner.
@@ -345,7 +346,10 @@ def test_leverage_of_an_isolated_position_is_its_margin():
     found = exposed(by_leverage(), snapshot, "b")
     other = {**snapshot, "positions": [dict(row) for row in snapshot["positions"]]}
     other["positions"][1].update(isolated_margin=300, leverage=3)
-    assert found.what_if(leverage=3).to_dict() == exposed(by_leverage(), other, "b").to_dict()
+    supposed = found.what_if(leverage=3)
+    assert supposed.to_dict() == exposed(by_leverage(), other, "b").to_dict()
+    evaluation = venue.evaluate(by_leverage(), other)
+    assert list(supposed._of.evaluation.buckets.rows()) == list(evaluation.buckets.rows())
 
 
 @settings(max_examples=30, deadline=None)
@@ -457,13 +461,13 @@ def test_of_a_hedged_pair_the_leg_goes_first_whose_first_contract_is_taken_soone
 
 @pytest.mark.parametrize("account", ["w0", "w2", "w4"])
 def test_a_book_of_many_prices_is_searched_with_few_resolutions(account):
-    shorts = [(f"x{k}", -1, 100) for k in range(300)]
-    longs = [(f"w{k}", 60, 50 + 10 * k) for k in range(5)]
+    shorts = [(f"x{k}", -1, 100) for k in range(120)]
+    longs = [(f"w{k}", 24, 50 + 10 * k) for k in range(5)]
     # Each short is liquidated at a price of its own.
-    balances = {f"x{k}": 6 + (k * 37 % 300) * Fraction(1, 4) for k in range(300)} | {f"w{k}": 10**6 for k in range(5)}
+    balances = {f"x{k}": 6 + (k * 37 % 120) * Fraction(1, 2) for k in range(120)} | {f"w{k}": 10**6 for k in range(5)}
     found = exposed(ruleset(), book(longs + shorts, {a: float(b) for a, b in balances.items()}), account)
     assert found.first.move == least(longs, shorts, balances, 1, account, 1)
-    assert found.last.move == least(longs, shorts, balances, 1, account, 60)
+    assert found.last.move == least(longs, shorts, balances, 1, account, 24)
     assert found.resolutions < 80
 
 

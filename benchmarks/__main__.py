@@ -1,4 +1,4 @@
-"""`python -m benchmarks W1 W2 W4 W6 W7`: riskpolicy against its peers, in one run, equal answers checked first."""
+"""`python -m benchmarks W1 W2 W4 W6 W7 A1`: riskpolicy against its peers, in one run, equal answers checked first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import expression, fused, mark_to_adl, order_gate, resolution, venue
+from benchmarks import exposure, expression, fused, mark_to_adl, order_gate, resolution, venue
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.snapshot.snapshot import Snapshot
 
@@ -172,6 +172,21 @@ def measure_resolution(n: int) -> list[dict[str, Any]]:
     ]
 
 
+def measure_exposure(n: int) -> list[dict[str, Any]]:
+    """Time what one account asks of an evaluated book."""
+    progress(f"A1, n = {n:,}")
+    took = exposure.measure(n)
+    names = {
+        "median": "rank, light, ahead, contracts: median", "p99": "the same, 99th percentile",
+        "first": "the same, the first of a queue", "move": f"deficit and move, {took['resolutions']:.0f} resolutions",
+    }  # fmt: skip
+    return [
+        {"work": "A1", "n": n, "contender": f"riskpolicy, {name}", "threads": 1, "seconds": took[key],
+         "ratio": took[key] / took["median"]}
+        for key, name in names.items()
+    ]  # fmt: skip
+
+
 def installed(name: str) -> bool:
     try:
         version(name)
@@ -248,7 +263,7 @@ def as_chart(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("work", nargs="+", choices=["W1", "W2", "W4", "W6", "W7"])
+    parser.add_argument("work", nargs="+", choices=["W1", "W2", "W4", "W6", "W7", "A1"])
     parser.add_argument("--n", type=int, action="append", help="positions or rows; may be repeated")
     parser.add_argument("--seconds", type=float, default=2.0, help="for the repetitions of each contender")
     parser.add_argument("--format", choices=["text", "json"], default="text")
@@ -262,6 +277,9 @@ def main() -> None:
         if work == "W4":
             rows += measure_gate(chosen.seconds)
             continue
+        if work == "A1":
+            rows += [row for n in chosen.n or [1_000_000] for row in measure_exposure(n)]
+            continue
         if work == "W6":
             rows += [row for n in chosen.n or [1_000_000] for row in measure_resolution(n)]
             continue
@@ -269,7 +287,7 @@ def main() -> None:
             rows += measure(work, n, chosen.seconds, library)
     if chosen.chart:
         with open(chosen.chart, "w", encoding="utf-8") as file:
-            file.write(as_chart([row for row in rows if row["work"] not in ("W4", "W6")]))
+            file.write(as_chart([row for row in rows if row["work"] not in ("W4", "W6", "A1")]))
     if chosen.format == "json":
         print(json.dumps({"rows": rows, **machine()}, indent=2))
     else:

@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Any
 
 from riskpolicy.engines.core.verdict import VERDICTS
+from riskpolicy.engines.policies import POLICIES, declared
 from riskpolicy.errors import CODES
 from riskpolicy.expressions import syntax
 from riskpolicy.expressions.units import RULES
@@ -17,6 +18,7 @@ from riskpolicy.kernel.opcodes import MAX_LOCALS, MAX_STACK, OPCODES
 from riskpolicy.ruleset import document, written
 from riskpolicy.ruleset.ruleset import Ruleset
 from riskpolicy.ruleset.written import Order, Stated, Written
+from riskpolicy.testing.laws import STATED
 from riskpolicy.vocabulary import CONSTANTS, FUNCTIONS, NAMES, STATES, TABLES, Column, Kind
 
 #: What the scalar types of the written form are called in the tables.
@@ -40,6 +42,11 @@ def write_reference(folder: Path) -> None:
         "states": ", ".join(f"`{state}`" for state in STATES) + "\n",
         "verdicts": _table(("code", "meaning"), ((f"`{code}`", meaning) for code, meaning in VERDICTS.items())),
         "codes": _table(("code", "meaning"), ((f"`{code}`", meaning) for code, meaning in CODES.items())),
+        "policies": _table(
+            ("policy", "what it takes", "formula"), ((f"`{n}`", p.meaning, p.formula) for n, p in POLICIES.items())
+        ),
+        "laws": _table(("law", "what it says"), ((f"`{name}`", law.says) for name, law in STATED.items())),
+        "declared": _table(("policy", "declares", "and without lots"), map(_declared, POLICIES)),
         "opcodes": _table(
             ("opcode", "operand", "stack", "meaning"),
             ((f"`{o.name}`", o.operand, f"`{o.picture}`", o.meaning) for o in OPCODES),
@@ -47,6 +54,12 @@ def write_reference(folder: Path) -> None:
     }
     for name, text in parts.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+def _declared(name: str) -> tuple[str, str, str]:
+    own = declared(name)
+    exact = [law for law in declared(name, whole_lots=False) if law not in own] if name != "integer" else []
+    return f"`{name}`", ", ".join(own), ", ".join(exact) or "-"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -69,7 +69,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         "plugin_broken": "the plugin cannot be imported, or raised an exception",
         "missing_hook": "the plugin does not implement the hook that the ruleset needs of it",
         "unknown_hook": "the plugin implements a hook that does not exist",
-        "hook_signature": "an implementation's arguments are not the hook's, or have defaults",
+        "doubled_hook": "the plugin implements a hook more than once",
+        "hook_signature": "an implementation's arguments are not the hook's or have defaults, or it is a wrapper",
         "hook_result": "a hook or a function of a plugin returned something that it should not",
         # snapshots
         "snapshot_form": "a snapshot is an object of tables",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.explain import explain_account
 from riskpolicy.engines.heal import Healing, heal_account, margin_modes
 from riskpolicy.engines.policies import policy as policy_of
-from riskpolicy.errors import Place, QueryError, RulesetError
-from riskpolicy.hooks import resolve_plugins
-from riskpolicy.plan.plan import Plan
+from riskpolicy.errors import Place, PluginError, QueryError, RulesetError
+from riskpolicy.hooks import Hooked, resolve_hook, resolve_plugins
+from riskpolicy.hooks.verified import allocating, executing, ranking, splitting
+from riskpolicy.plan.plan import Plan, Plugged
 from riskpolicy.ruleset.catalog import find_version, is_path
 from riskpolicy.ruleset.loader import LoadedRuleset, load_ruleset
 from riskpolicy.ruleset.places import rule_place
@@ -168,4 +170,34 @@ def _compiled(loaded: LoadedRuleset, allowed: Collection[str] | None) -> Policy:
         except QueryError as error:
             place = loaded.document.value_place(("deleveraging", "take", "parameters"))
             raise RulesetError([replace(finding, place=place) for finding in error.findings]) from None
-    return Policy(loaded, plan, chosen.versions)
+    plan = replace(plan, plugged=_plugged(loaded, allowed))
+    return Policy(loaded, plan, {**chosen.versions, **plan.plugged.versions})
+
+
+def _plugged(loaded: LoadedRuleset, allowed: Collection[str] | None) -> Plugged:
+    """Resolve the plugins that a ruleset names where the rule stands; PluginError, there, for one that does not fit."""
+
+    def named(hook: str, *path: str) -> Hooked | None:
+        at: Any = loaded.ruleset
+        for step in path:
+            at = None if at is None else getattr(at, step)
+        if at is None:
+            return None
+        try:
+            return resolve_hook(at, hook, allowed)
+        except PluginError as error:
+            place = loaded.document.value_place(path)
+            raise PluginError([replace(finding, place=place) for finding in error.findings]) from error.__cause__
+
+    rank = named("rank_adl", "deleveraging", "plugin")
+    allocate = named("allocate_adl", "deleveraging", "take", "plugin")
+    split = named("split_fees", "fees", "plugin")
+    execution = named("execution", "liquidation", "execution")
+    used = [hooked for hooked in (rank, allocate, split, execution) if hooked is not None]
+    return Plugged(
+        None if rank is None else ranking(rank),
+        None if allocate is None else allocating(allocate),
+        None if split is None else splitting(split, [fund.id for fund in loaded.ruleset.funds]),
+        None if execution is None else partial(executing, execution),
+        {hooked.plugin: hooked.version for hooked in used},
+    )

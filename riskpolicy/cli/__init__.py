@@ -15,9 +15,12 @@ from riskpolicy.cli.check import check
 from riskpolicy.cli.common import OUR_FAULT, UNUSABLE, show_findings
 from riskpolicy.cli.evaluate import evaluate
 from riskpolicy.cli.explain import explain
+from riskpolicy.cli.exposure import exposure
+from riskpolicy.cli.fees import fees
 from riskpolicy.cli.fmt import fmt
 from riskpolicy.cli.import_ import import_
 from riskpolicy.cli.init import init, scaffold_tests
+from riskpolicy.cli.plugin import plugin
 from riskpolicy.cli.resolve import resolve
 from riskpolicy.cli.schema import schema
 from riskpolicy.cli.test import test
@@ -33,7 +36,9 @@ def cli() -> None:
     """
 
 
-for command in (adl, check, evaluate, explain, fmt, import_, init, resolve, scaffold_tests, schema, test):
+for command in (
+    adl, check, evaluate, explain, exposure, fees, fmt, import_, init, plugin, resolve, scaffold_tests, schema, test,
+):  # fmt: skip
     cli.add_command(command)
 
 

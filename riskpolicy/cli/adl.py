@@ -37,7 +37,7 @@ def adl() -> None:
 @snapshot_argument
 @click.option(
     "--policies", default=",".join(known()), metavar="NAME,...",
-    help="The policies to compare, separated by commas; without it, all of them.",
+    help="What to compare, separated by commas, each NAME or NAME:parameter=value; without it, every policy.",
 )  # fmt: skip
 @click.option("--instrument", help="Suppose one event in this instrument instead of the snapshot's bankrupt buckets.")
 @click.option("--side", type=click.Choice(["long", "short"]), help="The side that is deleveraged in that event.")

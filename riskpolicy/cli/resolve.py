@@ -29,8 +29,8 @@ from riskpolicy.snapshot.write import snapshot_dict
 @snapshot_argument
 @click.option("--events", type=click.Path(dir_okay=False), help="JSON lines: sequence, at, kind, and what it changes.")
 @click.option(
-    "--execution", type=click.Choice(["book", "linear", "power", "sqrt"]), default="book", show_default=True,
-    help="What orders get; its numbers come from the snapshot.",
+    "--execution", type=click.Choice(["book", "linear", "power", "sqrt"]),
+    help="What orders get; its numbers come from the snapshot. Absent: the ruleset's plugin, else book.",
 )  # fmt: skip
 @click.option("--account", help="Explain the whole chain of one account instead.")
 @click.option("--layer", help="Explain what one layer of the waterfall paid instead.")
@@ -39,7 +39,7 @@ from riskpolicy.snapshot.write import snapshot_dict
 @click.option("--rows", default=10, show_default=True, type=click.IntRange(0), help="Rows shown of a list, in text.")
 @plugin_option
 def resolve(
-    ruleset: str, snapshot: str, events: str | None, execution: Literal["book", "linear", "power", "sqrt"],
+    ruleset: str, snapshot: str, events: str | None, execution: Literal["book", "linear", "power", "sqrt"] | None,
     account: str | None, layer: str | None, database: str | None, format_: str, rows: int, plugins: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Liquidate every bucket of SNAPSHOT that is due under RULESET: who takes the contracts, who pays, what is left.

@@ -12,7 +12,7 @@ from riskpolicy.engines.adl_metrics import Outcome, Share
 from riskpolicy.engines.candidates import Bankruptcy, Queued, Side, queued
 from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Demand
 from riskpolicy.engines.evaluate import Evaluation
-from riskpolicy.engines.policies import HAIRCUT, ProfitHaircut, policy, profit_haircut
+from riskpolicy.engines.policies import HAIRCUT, ProfitHaircut, policy_of, profit_haircut
 
 Key: TypeAlias = tuple[str, Side]
 ZERO = Fraction(0)
@@ -78,15 +78,16 @@ def compare(
     """Return a comparison for each settlement currency of the events, in the order of the ruleset's currencies.
 
     Every policy starts from the evaluation and goes through the events in order; positions, profits and equity are what
-    its own allocations left, ranks stay. Without a reference it is the first policy. QueryError for an unknown policy.
+    its own allocations left, ranks stay. Names are as
+    `policy_of` reads them; without a reference it is the first. QueryError for an unknown policy.
     """
-    chosen: dict[str, AllocateAdl | None] = {name: None if name == HAIRCUT else policy(name) for name in names}
+    chosen: dict[str, AllocateAdl | None] = {name: None if name == HAIRCUT else policy_of(name) for name in names}
     terms, currencies = evaluation.plan.instruments, evaluation.plan.currencies
     of = [int(terms.currency[terms.number[e.demand.instrument]]) for e in events]
     start = {key: queued(evaluation, *key) for key in dict.fromkeys(map(_side, events))}
     against = reference or names[0]
     if against not in chosen:
-        chosen[against] = None if against == HAIRCUT else policy(against)
+        chosen[against] = None if against == HAIRCUT else policy_of(against)
     found = []
     for number in sorted(set(of)):
         mine = [e for e, currency in zip(events, of, strict=True) if currency == number]

@@ -113,12 +113,13 @@ class Evaluation:
         return Evaluation(self.plan, with_open_order(self.bound, fill, reduce_only=reduce_only), self.threads)
 
     def resolve(
-        self, execution: Execution | str = "book", events: Iterable[Event | Mapping[str, Any]] = ()
+        self, execution: Execution | str | None = None, events: Iterable[Event | Mapping[str, Any]] = ()
     ) -> Resolution:
         """Run liquidation steps and waterfall to their end: who takes the contracts, who pays, what stays unpaid.
 
         `execution` says what orders get: a model, or the name of one whose numbers the snapshot has (book, linear,
-        power, sqrt). Each of `events` is applied to what the one before left, and resolved. Marks stay as they are.
+        power, sqrt). None is the plugin that the ruleset names, else book. Each of `events` is
+        applied to what the one before left, and resolved. Marks stay as they are.
         SnapshotError where a number is needed that the snapshot does not have.
         """
         from riskpolicy.engines.resolve import resolve  # the conductor after this one
@@ -127,8 +128,8 @@ class Evaluation:
 
     def exposure(
         self, account: str | int, instrument: str | int, *, side: str | None = None,
-        execution: Execution | str = "book", order: Order | None = None,
-        weights: Mapping[str, Amount] | None = None, hedge: str | int | None = None,
+        execution: Execution | str | None = None,
+        order: Order | None = None, weights: Mapping[str, Amount] | None = None, hedge: str | int | None = None,
     ) -> Exposure:  # fmt: skip
         """Return a position's exposure to deleveraging: its place in the queue, what reaches it, what that costs.
 

@@ -61,8 +61,8 @@ class Reached:
     """The first or the last contract of a position that is taken.
 
     `contracts` are those bankrupt on the other side that reach it: for the first, more than the contracts ahead; for
-    the last, as many as are ahead and its own. They count everybody ahead, also who might be passed over; None where the
-    ruleset takes by another order than the rank. What follows is sought when it is first read.
+    the last, as many as are ahead and its own. They count everybody ahead, also who might be passed over; None where
+    the ruleset takes by another order than the rank. What follows is sought when it is first read.
     """
 
     which: Literal["first", "last"]
@@ -79,8 +79,10 @@ class Reached:
 
         By the ruleset's own liquidation, funds and waterfall, to a millionth of the mark: at this move it is taken, a
         millionth nearer to the mark not. None where no move does: up to tenfold the mark (or twice the last price that
-        ruins somebody), down to a millionth of it. Where the book has many prices that ruin somebody, as if a larger
-        move took no less. SnapshotError where a number is needed that the snapshot does not have.
+        ruins somebody), down to a millionth of it. Between two prices that ruin somebody it is sought as if a larger
+        move took no less, and over all of them where they are many: a fund that takes a loss over by whole lots may
+        take more at a somewhat larger move, and a contract that is taken only in between is not found. SnapshotError
+        where a number is needed that the snapshot does not have.
         """
         step, search = self._step, self._of.search
         return None if step is None or search is None else search.move(step)
@@ -109,8 +111,8 @@ class Scenario:
     """What a holder loses at a move: `taken` unsigned contracts at `price`, the mark being at `mark_price`.
 
     `loss_of_profit` is the profit forgone against the mark, below zero where the price is better. `loss_of_hedge` is
-    the notional at that mark of the opposite leg that is left without its hedge, zero where there is none. Money is in the
-    settlement currency; all is None where no move reaches the contract.
+    the notional at that mark of the opposite leg that is left without its hedge, zero where there is none. Money is in
+    the settlement currency; all is None where no move reaches the contract.
     """
 
     which: Literal["first", "last"]
@@ -168,8 +170,8 @@ class Exposure:
     """One position's exposure to deleveraging, under its venue's own rules.
 
     `quantity` is unsigned contracts, 0 for a flat position; `side` is None then. `adl_rank` is 1 for whoever goes
-    first, `adl_light` highest for it, `quantity_ahead` the contracts ranked before it on its side: None where the venue has no
-    ranking, or nothing is held. `positions` and `side_quantity` count the whole queue, `lights` the lights.
+    first, `adl_light` highest for it, `quantity_ahead` the contracts ranked before it on its side: None where the venue
+    has no ranking, or nothing is held. `positions` and `side_quantity` count the whole queue, `lights` the lights.
     """
 
     account: Label
@@ -295,11 +297,42 @@ class Exposure:
         }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two legs that hedge each other, at two accounts or venues: what one leaves behind when the other is taken.
+
+    Sizes are signed units of the underlying. `net` is what is open now; `orphaned` by leg the size of the other leg
+    that is left open when all of this one is taken, and `notional` its value at its own mark. `first` is the leg whose
+    first contract a smaller move takes (None where none does), with that move as a fraction of the mark.
+    """
+
+    sizes: tuple[Fraction, Fraction]
+    net: Fraction
+    orphaned: tuple[Fraction, Fraction]
+    notional: tuple[Fraction, Fraction]
+    first: int | None
+    move: Fraction | None
+
+
+def hedged_pair(one: Exposure, other: Exposure) -> Pair:
+    """Return what deleveraging of either leg of a hedge leaves open; QueryError where the legs hedge nothing."""
+    sizes = (one.size, other.size)
+    if sizes[0] * sizes[1] >= 0:
+        raise QueryError(Finding("invalid_value", "the legs do not hedge each other", "one long, one short"))
+    legs = (one, other)
+    orphaned = tuple(sizes[1 - k] for k in (0, 1))
+    notional = tuple(abs(sizes[1 - k]) * legs[1 - k].mark_price for k in (0, 1))
+    moves = [(abs(leg.first.move), k) for k, leg in enumerate(legs) if leg.first.move is not None]
+    first = min(moves)[1] if moves else None
+    move = None if first is None else legs[first].first.move
+    return Pair(sizes, sizes[0] + sizes[1], (orphaned[0], orphaned[1]), (notional[0], notional[1]), first, move)
+
+
 class _Source:
     """What an exposure is computed from."""
 
     def __init__(
-        self, evaluation: Evaluation, account: Label, number_: int, position: int, execution: Execution | str,
+        self, evaluation: Evaluation, account: Label, number_: int, position: int, execution: Execution | str | None,
         weights: tuple[Fraction, Fraction] | None, hedge: int | None,
     ) -> None:  # fmt: skip
         self.evaluation, self.account, self.number, self.position = evaluation, account, number_, position
@@ -489,7 +522,7 @@ def _with(held: Holding, quantity: Fraction, leverage: Fraction | None) -> Holdi
 
 def exposure(
     evaluation: Evaluation, account: str | int, instrument: str | int, *, side: str | None = None,
-    execution: Execution | str = "book", order: Order | None = None,
+    execution: Execution | str | None = None, order: Order | None = None,
     weights: Mapping[str, Amount] | None = None, hedge: str | int | None = None,
 ) -> Exposure:  # fmt: skip
     """Return what deleveraging means for one position, or for it after an order: see `Evaluation.exposure`."""

@@ -47,7 +47,7 @@ class Search:
     on the other side is liquidated or bankrupt; for a short they go down, to a millionth of the mark.
     """
 
-    def __init__(self, evaluation: Evaluation, i: int, execution: Execution | str) -> None:
+    def __init__(self, evaluation: Evaluation, i: int, execution: Execution | str | None) -> None:
         self.evaluation, self.i, self.execution = evaluation, i, execution
         bound = evaluation.bound
         self.number = int(bound.positions.instrument[i])
@@ -85,7 +85,7 @@ class Search:
 
     def _resolved(self, step: int) -> Taken:
         try:
-            model = self.execution if isinstance(self.execution, str) else copy.deepcopy(self.execution)
+            model = self.execution if isinstance(self.execution, str | None) else copy.deepcopy(self.execution)
             result = self.shocked(step).resolve(model)
         except SnapshotError as error:
             # Where the rules give no answer at that price, such as beyond the last tier, nothing is said to be taken.
@@ -115,7 +115,7 @@ class Search:
         return total
 
     def points(self) -> list[int]:
-        """Return the moves to look at, from 0: around each that ruins somebody, then ever larger ones."""
+        """Return the moves to look at, from 0: just before and after each that ruins somebody, then larger ones."""
         if self._points is None:
             self._points = self._found()
         return self._points

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, NamedTuple, TypeAlias
 
+from riskpolicy.engines.core.fees import FeeDue
 from riskpolicy.errors import Finding, QueryError, one_of, suggestion
 from riskpolicy.plan.plan import Fees, FeeTier, Plan
 
@@ -70,16 +71,23 @@ def split_fee(fees: Fees, kind: Kind, amount: int, quantum: Fraction) -> tuple[F
     return (*parts, FeeShare(fees.residue, left, "fees.residue", fees.residue_fund))
 
 
-def fee_shares_of(plan: Plan, kind: Kind, amount: int, currency: int) -> list[FeeShare]:
+def fee_shares_of(plan: Plan, fee: FeeDue) -> list[FeeShare]:
     """Return who gets a fee under a plan, `@fees` where it has no split; only funds of the fee's currency are fed.
 
-    A fund of another currency would have to sell first, so its part waits with `@fees`.
+    A fund of another currency would have to sell first, so its part waits with `@fees`. A plugin that splits fees is
+    asked where the ruleset names one.
     """
-    if plan.fees is None:
-        return [FeeShare("@fees", amount, "fees", -1)]
+    currency = plan.currencies.index(fee.currency)
+    if plan.plugged.split is not None:
+        ids = [fund.id for fund in plan.funds]
+        parts: Mapping[str, int] = plan.plugged.split([fee])[0]
+        given = [FeeShare(f"@{n}", x, "fees.plugin", ids.index(n) if n in ids else -1) for n, x in parts.items()]
+    elif plan.fees is None:
+        given = [FeeShare("@fees", fee.amount, "fees", -1)]
+    else:
+        given = list(split_fee(plan.fees, fee.kind, fee.amount, plan.requirements.quantum[currency]))
     shares = []
-    quantum = plan.requirements.quantum[currency]
-    for share in split_fee(plan.fees, kind, amount, quantum):
+    for share in given:
         other = share.fund >= 0 and plan.funds[share.fund].currency != currency
         shares.append(share._replace(receiver="@fees", fund=-1) if other else share)
     return [share for share in shares if share.quanta]
@@ -141,7 +149,8 @@ class Refill:
 class FeeReport:
     """A day's fees at given volumes: by flow, by receiver, and what they do for the funds. Money in quanta.
 
-    `uncapped` names the parts whose caps are not counted, since no size of a trade was given.
+    `uncapped` names the parts whose caps are not counted, since no size of a trade was given. `plugin` splits fees in
+    place of the ruleset, and is not asked here: all that it splits shows as the residue's.
     """
 
     currency: str
@@ -149,6 +158,7 @@ class FeeReport:
     incomes: tuple[Income, ...]
     refills: tuple[Refill, ...]
     uncapped: tuple[str, ...]
+    plugin: str | None = None
 
     @property
     def total(self) -> int:
@@ -217,11 +227,13 @@ def fee_report(
     fees = fees_of(plan)
     if currency not in plan.currencies:
         raise QueryError(_unknown("currency", currency, plan.currencies))
-    quantum = plan.requirements.quantum[plan.currencies.index(currency)]
-    incomes = tuple(_income(plan, fees, flow, quantum, trade_size) for flow in flows)
+    number = plan.currencies.index(currency)
+    quantum = plan.requirements.quantum[number]
+    counted = plan if trade_size is not None else _without_caps(plan, fees)
+    incomes = tuple(_income(counted, flow, number, trade_size) for flow in flows)
     kinds = {flow.kind for flow in flows if flow.to_fund < 0}
     capped = () if trade_size is not None else tuple(p.id for p in fees.split if p.cap and kinds & set(p.on))
-    report = FeeReport(currency, quantum, incomes, (), capped)
+    report = FeeReport(currency, quantum, incomes, (), capped, fees.plugin)
     refills = []
     for name, lack in (lacks or {}).items():
         fund = next((f for f in plan.funds if f.id == name), None)
@@ -229,30 +241,30 @@ def fee_report(
             raise QueryError(_unknown("fund", name, [f.id for f in plan.funds]))
         income = report.receivers.get(f"@{name}", 0)
         refills.append(Refill(name, -int(-lack // quantum), income, fund.refill_share))
-    return FeeReport(currency, quantum, incomes, tuple(refills), capped)
+    return replace(report, refills=tuple(refills))
 
 
 def _unknown(what: str, name: str, known: tuple[str, ...] | list[str]) -> Finding:
     return Finding("unknown_id", f"the ruleset has no {what} `{name}`", suggestion(name, known) or one_of(known))
 
 
-def _income(plan: Plan, fees: Fees, flow: Flow, quantum: Fraction, trade_size: Fraction | None) -> Income:
+def _income(plan: Plan, flow: Flow, currency: int, trade_size: Fraction | None) -> Income:
+    quantum = plan.requirements.quantum[currency]
     if flow.to_fund >= 0:
         fee = fee_due(flow.rate, flow.notional, quantum)
         return Income(flow, fee, {f"@{plan.funds[flow.to_fund].id}": fee})
-    if trade_size is None:
-        count, sizes = 1, (flow.notional, Fraction(0))
-    else:
-        if trade_size <= 0:
-            raise QueryError(Finding("not_positive", "the size of a trade is not above zero", "give its notional"))
-        count = int(flow.notional // trade_size)
-        sizes = (trade_size, flow.notional - count * trade_size)
-    if trade_size is None:
-        fees = replace(fees, split=tuple(replace(part, cap=None) for part in fees.split))
+    if trade_size is not None and trade_size <= 0:
+        raise QueryError(Finding("not_positive", "the size of a trade is not above zero", "give its notional"))
+    count, size = (1, flow.notional) if trade_size is None else (int(flow.notional // trade_size), trade_size)
     whole, shares = 0, dict[str, int]()
-    for times, notional in zip((count, 1), sizes, strict=True):
+    for times, notional in ((count, size), (1, flow.notional - count * size)):
         fee = fee_due(flow.rate, notional, quantum)
         whole += times * fee
-        for part in split_fee(fees, flow.kind, fee, quantum):
+        due = FeeDue("", plan.currencies[currency], fee, flow.kind, None, "fees")
+        for part in fee_shares_of(plan, due):
             shares[part.receiver] = shares.get(part.receiver, 0) + times * part.quanta
     return Income(flow, whole, shares)
+
+
+def _without_caps(plan: Plan, fees: Fees) -> Plan:
+    return replace(plan, fees=replace(fees, split=tuple(replace(part, cap=None) for part in fees.split)))

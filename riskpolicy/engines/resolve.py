@@ -23,16 +23,19 @@ from riskpolicy.engines.resolving.incoming import Applied, apply_event
 from riskpolicy.engines.resolving.models import execution_model
 
 
-def resolve_once(evaluation: Evaluation, execution: Execution | str, applied: Applied | None = None) -> Resolution:
+def resolve_once(
+    evaluation: Evaluation, execution: Execution | str | None, applied: Applied | None = None
+) -> Resolution:
     """Liquidate every bucket that is due, in the ruleset's order, to a fixed point at one instant.
 
     `applied` is the event that led here: its postings come first in the ledger, its bids count in open auctions.
     SnapshotError where a step or layer needs a fund whose balance is not in the snapshot.
     """
-    model = execution_model(evaluation, execution) if isinstance(execution, str) else execution
+    model = execution_model(evaluation, execution)
     resolving = _Resolving(evaluation, model, frozenset() if applied is None else applied.forced)
     if applied is not None:
         resolving.bids = applied.bids
+        resolving.result.warnings += applied.warnings
         for posting in applied.postings:
             resolving.result.ledger.book(posting.rule, posting.what, posting.money, posting.contracts)
     return resolving.run()
@@ -54,7 +57,7 @@ class _Resolving(Aftermath):
                 seen.add(bucket)
                 self.liquidate(bucket)
             touched = sorted(({int(self.bound.positions.bucket[i]) for i in self.held} | set(self.shared)) - seen)
-            due = [b for b in touched if self.state(self.bucket(b)) != HEALTHY]
+            due = [b for b in touched if not self.apart[b] and self.state(self.bucket(b)) != HEALTHY]
         for bucket in sorted(self.opened):
             # Somebody's contracts may have gone as another's counterparty, after its own turn.
             if not self.left(bucket):
@@ -67,7 +70,7 @@ class _Resolving(Aftermath):
         return self.result
 
 
-def resolve(evaluation: Evaluation, execution: Execution | str, events: Sequence[Event] = ()) -> Resolution:
+def resolve(evaluation: Evaluation, execution: Execution | str | None, events: Sequence[Event] = ()) -> Resolution:
     """Resolve an evaluation; then, event by event, apply each and resolve again.
 
     The marks stay as they are within one resolution; an event of kind `mark` moves them before the next. A model's name
@@ -77,8 +80,13 @@ def resolve(evaluation: Evaluation, execution: Execution | str, events: Sequence
     for event in events:
         assert whole.after is not None
         applied = apply_event(evaluation.plan, whole.after, event)
-        evaluation = Evaluation(evaluation.plan, applied.snapshot, evaluation.threads)
-        whole = _joined(whole, resolve_once(evaluation, execution, applied))
+        # A fill has its other side in the ledger only: the snapshot is complete again when the resolution adds it.
+        open_side = replace(applied.snapshot, complete=False) if event.kind == "fill" else applied.snapshot
+        evaluation = Evaluation(evaluation.plan, open_side, evaluation.threads)
+        resolved = resolve_once(evaluation, execution, applied)
+        if resolved.after is not None:
+            resolved.after = replace(resolved.after, complete=applied.snapshot.complete)
+        whole = _joined(whole, resolved)
     return whole
 
 
@@ -96,4 +104,6 @@ def _joined(one: Resolution, other: Resolution) -> Resolution:
         dict(sorted(residual.items())), ledger, other.after, other.waiting, other.resumes,
         {key: [*one.whys.get(key, []), *other.whys.get(key, [])] for key in {**one.whys, **other.whys}}, one.regime,
         [*one.skipped, *other.skipped],
+        [*one.warnings, *other.warnings],
+        one.plugins,
     )  # fmt: skip

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pluggy
 
+from riskpolicy.engines.core.adl import LAWS
 from riskpolicy.errors import Finding, PluginError, one_of, suggestion
-from riskpolicy.hooks.specs import GROUP, Hooks
+from riskpolicy.hooks.specs import GROUP, HOOKS, Hooks
 from riskpolicy.vocabulary import CONSTANTS, FUNCTIONS, NAMES, ExpressionFunction
 
 _UNITS = ("money", "price", "contracts", "ratio", "time")
@@ -36,12 +37,95 @@ def resolve_plugins(names: Sequence[str], allowed: Collection[str] | None = None
     chosen = {name: _entry(name, allowed) for name in dict.fromkeys(names)}
     functions: list[ExpressionFunction] = []
     for name, entry in chosen.items():
-        functions += _functions(name, _plugin(name, entry))
+        functions += _functions(name, _version(entry), _plugin(name, entry))
     twice = {f.name for f in functions if sum(g.name == f.name for g in functions) > 1}
     if twice:
         message = f"more than one plugin has a function {one_of(sorted(twice))}"
         raise PluginError(Finding("hook_result", message, "name only one of them in `functions`"))
     return Resolved(tuple(functions), {name: _version(entry) for name, entry in chosen.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Hooked:
+    """One hook of one plugin: what to call, and which laws the plugin declares."""
+
+    hook: str
+    plugin: str
+    version: str
+    call: Callable[..., Any]
+    laws: tuple[str, ...] = ()
+
+    def fault(self, message: str, hint: str = "report it to its author") -> PluginError:
+        """Return the error of a plugin that returned what it should not."""
+        return PluginError(Finding("hook_result", f"plugin `{self.plugin}` {self.version}: {message}", hint))
+
+
+def resolve_hook(plugin: str, hook: str, allowed: Collection[str] | None = None) -> Hooked:
+    """Return a hook of a plugin; PluginError as in `resolve_plugins`, and where the plugin does not implement it.
+
+    What it returns is not yet verified: see hooks.verified.
+    """
+    if hook not in HOOKS:
+        hint = suggestion(hook, HOOKS) or f"hooks: {one_of(HOOKS)}"
+        raise PluginError(Finding("unknown_hook", f"there is no hook `{hook}`", hint))
+    entry = _entry(plugin, allowed)
+    return _hooked(plugin, _version(entry), _plugin(plugin, entry), hook)
+
+
+def hooks_of(plugin: object, name: str) -> dict[str, Hooked]:
+    """Return every hook that an object implements, by name: a plugin that is not installed, as its tests have it."""
+    return _all_hooks(name, "not installed", _manager(name, plugin))
+
+
+def installed_hooks(plugin: str, allowed: Collection[str] | None = None) -> dict[str, Hooked]:
+    """Return every hook that an installed plugin implements, by name; PluginError as in `resolve_plugins`."""
+    entry = _entry(plugin, allowed)
+    return _all_hooks(plugin, _version(entry), _plugin(plugin, entry))
+
+
+def _all_hooks(plugin: str, version: str, manager: pluggy.PluginManager) -> dict[str, Hooked]:
+    able = [hook for hook in HOOKS if hook != "laws" and getattr(manager.hook, hook).get_hookimpls()]
+    return {hook: _hooked(plugin, version, manager, hook) for hook in able}
+
+
+def _hooked(plugin: str, version: str, manager: pluggy.PluginManager, hook: str) -> Hooked:
+    caller = getattr(manager.hook, hook)
+    if not caller.get_hookimpls():
+        message = f"plugin `{plugin}` does not implement `{hook}`"
+        raise PluginError(Finding("missing_hook", message, "name another plugin, or implement the hook"))
+
+    def call(**given: Any) -> Any:
+        return _called(plugin, version, manager, hook, given)
+
+    return Hooked(hook, plugin, version, call, _laws(plugin, version, manager))
+
+
+def _called(plugin: str, version: str, manager: pluggy.PluginManager, hook: str, given: Mapping[str, Any]) -> Any:
+    """Call the one implementation of a hook; PluginError where it raises."""
+    try:
+        results = getattr(manager.hook, hook)(**given)
+    except Exception as error:
+        message = f"plugin `{plugin}` {version}: `{hook}` raised {type(error).__name__}: {error}"
+        raise PluginError(Finding("plugin_broken", message, "report it to its author")) from error
+    # pluggy leaves out an implementation that returns None.
+    return results[0] if results else None
+
+
+def _laws(plugin: str, version: str, manager: pluggy.PluginManager) -> tuple[str, ...]:
+    """Return the laws that a plugin declares, in the order of LAWS; none where it does not say."""
+    if not manager.hook.laws.get_hookimpls():
+        return ()
+    given = _called(plugin, version, manager, "laws", {})
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        message = f"plugin `{plugin}` {version}: `laws` returned {given!r}"
+        raise PluginError(Finding("hook_result", message, 'return a tuple of names, such as ("exhaustive",)'))
+    laws = tuple(given)
+    unknown = [str(law) for law in laws if law not in LAWS]
+    if unknown:
+        message = f"plugin `{plugin}` {version} declares the laws {one_of(unknown)}"
+        hint = suggestion(unknown[0], LAWS) or f"laws: {one_of(LAWS)}"
+        raise PluginError(Finding("hook_result", message, hint))
+    return tuple(law for law in LAWS if law in laws)
 
 
 def _entry(name: str, allowed: Collection[str] | None) -> EntryPoint:
@@ -67,9 +151,13 @@ def _plugin(name: str, entry: EntryPoint) -> pluggy.PluginManager:
     except Exception as error:
         message = f"plugin `{name}` ({entry.value}) cannot be imported: {type(error).__name__}: {error}"
         raise PluginError(Finding("plugin_broken", message, "reinstall it, or report it to its author")) from error
+    return _manager(name, plugin)
+
+
+def _manager(name: str, plugin: object) -> pluggy.PluginManager:
     manager = pluggy.PluginManager("riskpolicy")
     manager.add_hookspecs(Hooks)
-    _no_defaults(name, plugin, manager)
+    _plain(name, plugin, manager)
     try:
         manager.register(plugin, name)
     except pluggy.PluginValidationError as error:
@@ -78,17 +166,25 @@ def _plugin(name: str, entry: EntryPoint) -> pluggy.PluginManager:
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        hooks = [hook for hook in dir(Hooks) if not hook.startswith("_")]
         message = f"plugin `{name}`: {str(error).splitlines()[0]}"
-        raise PluginError(Finding("unknown_hook", message, f"hooks: {one_of(hooks)}")) from None
+        raise PluginError(Finding("unknown_hook", message, f"hooks: {one_of(HOOKS)}")) from None
+    # By `specname` one plugin can implement a hook under several names; only one of them could count.
+    twice = [hook for hook in HOOKS if len(getattr(manager.hook, hook).get_hookimpls()) > 1]
+    if twice:
+        message = f"plugin `{name}` implements {one_of(twice)} more than once"
+        raise PluginError(Finding("doubled_hook", message, "keep one implementation"))
     return manager
 
 
-def _no_defaults(name: str, plugin: Any, manager: pluggy.PluginManager) -> None:
-    """Refuse arguments with defaults: releases of pluggy differ in whether they then pass the caller's value."""
+def _plain(name: str, plugin: Any, manager: pluggy.PluginManager) -> None:
+    """Refuse defaults, since releases of pluggy differ in whether they then pass the caller's value, and wrappers."""
     for member in dir(plugin):
-        if manager.parse_hookimpl_opts(plugin, member) is None:
+        options = manager.parse_hookimpl_opts(plugin, member)
+        if options is None:
             continue
+        if options.get("wrapper") or options.get("hookwrapper"):
+            message = f"plugin `{name}`: `{member}` is a wrapper, and there is nothing that it could wrap"
+            raise PluginError(Finding("hook_signature", message, "return the result from a plain method"))
         parameters = inspect.signature(getattr(plugin, member)).parameters.values()
         with_default = [p.name for p in parameters if p.default is not p.empty]
         if with_default:
@@ -96,17 +192,11 @@ def _no_defaults(name: str, plugin: Any, manager: pluggy.PluginManager) -> None:
             raise PluginError(Finding("hook_signature", message, "remove the defaults"))
 
 
-def _functions(name: str, manager: pluggy.PluginManager) -> list[ExpressionFunction]:
+def _functions(name: str, version: str, manager: pluggy.PluginManager) -> list[ExpressionFunction]:
     if not manager.hook.expression_functions.get_hookimpls():
         message = f"plugin `{name}` does not implement `expression_functions`"
         raise PluginError(Finding("missing_hook", message, "take it out of `functions`, or implement the hook"))
-    try:
-        # pluggy leaves out an implementation that returns None.
-        results: list[object] = manager.hook.expression_functions()
-    except Exception as error:
-        message = f"plugin `{name}`: `expression_functions` raised {type(error).__name__}: {error}"
-        raise PluginError(Finding("plugin_broken", message, "report it to its author")) from error
-    given = results[0] if results else None
+    given = _called(name, version, manager, "expression_functions", {})
     if not isinstance(given, Iterable):
         message = f"plugin `{name}`: `expression_functions` returned {type(given).__name__}"
         raise PluginError(Finding("hook_result", message, "return a list of ExpressionFunction"))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -432,6 +433,17 @@ class Regime:
 
 
 @dataclass(frozen=True, slots=True)
+class Plugged:
+    """What plugins do instead of the engine, verified: by hook, None where the ruleset names none."""
+
+    rank: Callable[..., Any] | None = None
+    allocate: Callable[..., Any] | None = None
+    split: Callable[..., Any] | None = None
+    execution: Callable[..., Any] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One ruleset, compiled. Instants are UTC; `valid_until` None is until further notice."""
 
@@ -457,3 +469,4 @@ class Plan:
     fees: Fees | None = None
     funding: FundingRules | None = None
     regime: Regime | None = None
+    plugged: Plugged = field(default_factory=Plugged)

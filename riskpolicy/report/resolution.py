@@ -31,6 +31,16 @@ def resolution_report(result: Resolution, rows: int) -> RenderableType:
             first = min(result.resumes.values())
             at = moment_of(first).isoformat(sep=" ").replace("+00:00", " UTC")
             parts += [Text(f"By the rules {len(result.resumes)} of them can go on, the first at {at}.")]
+    if result.warnings:
+        warned = result.warnings[0]
+        parts += [
+            Text(),
+            Text(
+                f"Funding pushes {len(result.warnings)} account{'s' if len(result.warnings) > 1 else ''} towards "
+                f"liquidation, such as {warned.account}: margin ratio {float(warned.ratio_after):.4g} after it.",
+                style="yellow",
+            ),
+        ]
     events, entries = result.ledger.events, len(result.ledger.entries)
     parts += [
         Text(),

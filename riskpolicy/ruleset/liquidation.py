@@ -171,4 +171,7 @@ class Liquidation(Written):
         default=None, description="a condition on a bucket that is not liquidatable but may only reduce"
     )
     accounts: Stated[tuple[Order, ...]] = Field(description="which bucket is liquidated first")
+    execution: Id | None = Field(
+        default=None, description="a plugin that says what orders get, where a resolution is not told"
+    )
     steps: tuple[Step, ...] = Field(min_length=1, description="who takes the contracts, in order")

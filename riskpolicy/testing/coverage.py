@@ -12,6 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from riskpolicy.engines.core.exact import ExactBucket, exact_bucket_row, exact_position_row
+from riskpolicy.engines.core.resolution import Resolution
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.errors import QueryError
 from riskpolicy.expressions.format import format_tree
@@ -86,6 +87,22 @@ class RulesetCoverage:
         """Count a hit; what is no item of this ruleset is left alone."""
         if item in self.items:
             self.items[item].hits += 1
+
+    def resolved(self, result: Resolution) -> None:
+        """Count what a resolution did: fees, splits, funding and stakes that were booked, and who was passed over."""
+        fees, rules = self.policy.plan.fees, self.policy.plan.deleveraging
+        split = {} if fees is None else {part.to: part.id for part in fees.split}
+        for entry in result.ledger.entries:
+            self.hit(entry.rule)
+            if entry.what == "fee" or entry.what.endswith(" fee"):
+                self.hit(split.get(entry.account, ""))
+        if rules is not None and rules.eligible is not None and any(s.why == "not eligible" for s in result.skipped):
+            self.hit("deleveraging.eligible")
+        if rules is not None and rules.start is not None:
+            on = any(d.rule for d in result.deleveraged)
+            off = any(done.what.endswith("is not triggered") for done in result.steps)
+            self.hit("deleveraging.trigger.start" if on else "")
+            self.hit("deleveraging.trigger.stop" if off else "")
 
 
 class Coverage:
@@ -162,10 +179,43 @@ def _items(policy: Policy) -> Iterator[Item]:
     for layer in plan.layers:
         what = "a bankrupt bucket's own margin is spent" if layer.pays == "defaulter" else "the layer pays"
         yield Item(layer.id, "layer", what, _line(policy, layer.id))
+    yield from _money(policy)
+    yield from _taking(policy)
     if plan.deleveraging is not None:
         yield Item("deleveraging.score", "rule", "a position is ranked", _line(policy, "deleveraging.score"))
         what = "two positions of one queue have the same score"
         yield Item("deleveraging.ties", "rule", what, _line(policy, "deleveraging.ties", "deleveraging"))
+
+
+def _money(policy: Policy) -> Iterator[Item]:
+    """Yield fees, their split, funding and stakes."""
+    plan = policy.plan
+    if plan.fees is not None:
+        for tier in plan.fees.tiers:
+            rule = f"fees.tiers.{tier.id}"
+            yield Item(rule, "fee", "a fill pays the fees of the tier", _line(policy, rule, "fees"))
+        for part in plan.fees.split:
+            yield Item(part.id, "fee", "a part of a fee goes to its receiver", _line(policy, part.id, "fees"))
+    if plan.funding is not None:
+        yield Item("funding", "funding", "a period is paid by the rules", _line(policy, "funding"))
+    for fund in plan.funds:
+        if fund.staking is not None:
+            rule = f"funds.{fund.id}.staking"
+            yield Item(rule, "stake", "a stake goes in or out", _line(policy, rule, f"funds.{fund.id}"))
+
+
+def _taking(policy: Policy) -> Iterator[Item]:
+    """Yield who is left out of deleveraging, and when it is on and off."""
+    rules = policy.plan.deleveraging
+    if rules is None:
+        return
+    if rules.eligible is not None:
+        rule = "deleveraging.eligible"
+        yield Item(rule, "rule", "somebody is not eligible", _line(policy, rule, "deleveraging"))
+    for word, what in (("start", "deleveraging is on"), ("stop", "deleveraging is off")):
+        if rules.start is not None:
+            rule = f"deleveraging.trigger.{word}"
+            yield Item(rule, "rule", what, _line(policy, rule, "deleveraging"))
 
 
 def _rules(policy: Policy) -> Iterator[Item]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from riskpolicy.engines.core.resolution import Resolution
 from riskpolicy.errors import Finding, Place, one_of, suggestion
-from riskpolicy.numbers import exact
+from riskpolicy.numbers import exact, fraction_text
 from riskpolicy.ruleset.document import Node
 from riskpolicy.testing.outcome import Mismatch
 
@@ -18,7 +19,7 @@ ROWS: Mapping[str, tuple[str, ...]] = {
     "deleveraged": ("account", "instrument", "quantity", "price", "against", "lost", "rule"),
     "steps": ("account", "rule", "what", "instrument", "quantity", "price", "amount"),
 }
-KEYS = (*ROWS, "residual", "waiting")
+KEYS = (*ROWS, "booked", "residual", "waiting")
 _NUMBERS = ("amount", "quantity", "price", "lost")
 
 
@@ -26,6 +27,7 @@ class ResolutionCheck:
     """Compares a resolution with what is expected; each list must fit row by row, in order."""
 
     def __init__(self, result: Resolution, tolerance: Decimal, place: Callable[[Node], Place]) -> None:
+        self.result = result
         self.said = result.to_dict()
         self.tolerance = tolerance
         self.place = place
@@ -39,6 +41,8 @@ class ResolutionCheck:
                 self._rows(key, below)
             elif key == "residual":
                 self._residual(below)
+            elif key == "booked":
+                self._booked(below)
             elif key == "waiting":
                 got = self.said["waiting"]
                 wanted = [str(name.value) for name in below.value] if isinstance(below.value, list) else []
@@ -70,6 +74,17 @@ class ResolutionCheck:
             cell = wanted.get(currency)
             if cell is None or not self._same("amount", cell.value, got):
                 self._differs("residual", currency, cell or node, "0" if cell is None else str(cell.value), got)
+
+    def _booked(self, node: Node) -> None:
+        """Compare what is booked on accounts, in money, summed over all events; accounts that are not named may be."""
+        quantum, sums = self.result.ledger.quantum, dict[str, Fraction]()
+        for entry in self.result.ledger.entries:
+            if entry.amount is not None and entry.currency is not None:
+                sums[entry.account] = sums.get(entry.account, Fraction(0)) + entry.amount * quantum[entry.currency]
+        for account, cell in _items(node):
+            got = fraction_text(sums.get(account, Fraction(0)))
+            if not self._same("amount", cell.value, got):
+                self._differs("booked", account, cell, str(cell.value), got)
 
     def _same(self, column: str, wanted: Any, got: Any) -> bool:
         if column not in _NUMBERS or wanted is None or got is None:

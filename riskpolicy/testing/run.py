@@ -133,7 +133,7 @@ class _Run:
             self.findings += check.findings
             self.mismatches += check.mismatches
         if "resolution" in expect:
-            self._resolution(evaluation, given, expect["resolution"])
+            self._resolution(policy, evaluation, given, expect["resolution"])
         if "reasons" in expect:
             self._reasons(policy, evaluation, expect["reasons"])
         if "not_stated" in expect:
@@ -141,7 +141,7 @@ class _Run:
         if self.runner.coverage is not None:
             self.runner.coverage.add(policy, evaluation, looked_at)
 
-    def _resolution(self, evaluation: Evaluation, given: Given, node: Node) -> None:
+    def _resolution(self, policy: Policy, evaluation: Evaluation, given: Given, node: Node) -> None:
         """Resolve by the execution and the events that are given, and compare."""
         if given.execution not in MODELS:
             hint = suggestion(str(given.execution), MODELS) or f"known: {one_of(MODELS)}"
@@ -149,6 +149,8 @@ class _Run:
             return
         general = self.test.tolerances.get("")
         result = evaluation.resolve(given.execution, given.events)
+        if self.runner.coverage is not None:
+            self.runner.coverage.know(policy).resolved(result)
         check = ResolutionCheck(result, Decimal(0) if general is None else general.size, self._place)
         check.check(node)
         self.findings += check.findings

@@ -121,7 +121,12 @@ def _resolution() -> dict[str, Any]:
     rows = {key: {"type": "array", "items": _object({c: {} for c in columns}, [])} for key, columns in ROWS.items()}
     residual = {"type": "object", "additionalProperties": _number(), "description": "what nobody pays, by currency"}
     waiting = {"type": "array", "items": _ID, "description": "accounts that wait for the market"}
-    return {**_object({**rows, "residual": residual, "waiting": waiting}, []), "minProperties": 1}
+    booked = {
+        "type": "object", "additionalProperties": {"type": "number"},
+        "description": "money booked on an account in all events, summed; outside parties begin with `@`",
+    }  # fmt: skip
+    parts = {**rows, "booked": booked, "residual": residual, "waiting": waiting}
+    return {**_object(parts, []), "minProperties": 1}
 
 
 def _verdict() -> dict[str, Any]:

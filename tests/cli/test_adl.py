@@ -36,16 +36,10 @@ def test_json_has_every_metric(run, files):
     status, out, _ = run("adl", "compare", *files, "--policies", "queue, pro_rata", "--format", "json")
     (comparison,) = json.loads(out)["comparisons"]
     assert status == 0
-    assert comparison["events"] == [
-        {
-            "instrument": "BTCUSDT",
-            "side": "short",
-            "contracts": 10.0,
-            "price": 94.0,
-            "mark_price": 90.0,
-            "deficit": "40",
-        }
-    ]
+    (event,) = comparison["events"]
+    assert event == {
+        "instrument": "BTCUSDT", "side": "short", "contracts": 10.0, "price": 94.0, "mark_price": 90.0, "deficit": "40",
+    }  # fmt: skip
     queue, pro_rata = comparison["policies"]
     # W gives its 6 contracts at 4 each, 24 of a profit of 180; V gives 4, 16 of 300.
     expected = {

@@ -1,12 +1,13 @@
 """Candidates and demands of an evaluation: exact, on the right side, with the ranks of the queue."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from riskpolicy.engines.candidates import bankruptcies, candidates, supposed
+from riskpolicy.engines.candidates import bankruptcies, candidates, reduced, supposed
 from riskpolicy.engines.comparison import compare
 from riskpolicy.engines.core.adl import Candidate
 from riskpolicy.engines.policies import HAIRCUT, ProfitHaircut, known
@@ -70,33 +71,32 @@ def test_no_money_is_made():
             assert sum(answer.given) == event.demand.contracts
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(1, 30), st.integers(60, 140), st.integers(0, 600)), min_size=2, max_size=7),
-    st.integers(70, 130),
+    st.lists(st.tuples(st.integers(1, 30), st.integers(101, 140), st.integers(300, 900)), min_size=1, max_size=5),
+    st.lists(st.tuples(st.integers(1, 12), st.integers(90, 110), st.integers(0, 100)), min_size=1, max_size=3),
 )
-def test_the_queue_is_that_of_a_resolution(rows, mark):
+def test_the_queue_is_that_of_a_resolution(shorts, longs):
     # The engine of resolutions is written apart; the same ruleset and book must take the same contracts of everybody.
-    held = [(f"A{k}", "BTCUSDT", q if k % 2 else -q, entry) for k, (q, entry, _) in enumerate(rows)]
-    snapshot = cross(held, {f"A{k}": b for k, (_, _, b) in enumerate(rows)}, {"BTCUSDT": mark})
+    held = [(f"S{k}", "BTCUSDT", -q, entry) for k, (q, entry, _) in enumerate(shorts)]
+    held += [(f"L{k}", "BTCUSDT", q, entry) for k, (q, entry, _) in enumerate(longs)]
+    balances = {f"S{k}": b for k, (_, _, b) in enumerate(shorts)} | {f"L{k}": b for k, (_, _, b) in enumerate(longs)}
+    snapshot = cross(held, balances, {"BTCUSDT": 80})
     snapshot["funds"] = [{"fund": "main", "currency": "USDT", "balance": 0}]
     ruleset = base()
     ruleset["liquidation"]["trigger"] = "equity < 0 * settle"
     evaluation = evaluate(ruleset, snapshot)
-    events = bankruptcies(evaluation)
-    resolved = evaluation.resolve("book")
-    if not events or len({e.demand.side for e in events}) > 1:
-        return
-    first = len(resolved.deleveraged)
-    taken: dict[str, Fraction] = {}
-    for d in resolved.deleveraged[:first]:
-        taken[d.account] = taken.get(d.account, F(0)) + abs(d.quantity)
-    if any("overlap" in step.what for step in resolved.steps):
-        return
+    events, resolved = bankruptcies(evaluation), evaluation.resolve("book")
+    # A resolution passes over whom a price beyond its equity would reach; the plain queue asks nobody's equity.
+    assume(events and not any("overlap" in step.what for step in resolved.steps))
     (comparison,) = compare(evaluation, events, ["queue"])
-    order = candidates(evaluation, "BTCUSDT", events[0].demand.side)
+    taken: dict[str, Fraction] = {}
+    for d in resolved.deleveraged:
+        taken[d.account] = taken.get(d.account, F(0)) + abs(d.quantity)
+    order = candidates(evaluation, "BTCUSDT", "short")
     given_ = [sum(a.given[i] for a in comparison.runs[0].allocations) for i in range(len(order))]
     assert {c.account: g for c, g in zip(order, given_, strict=True) if g} == taken
+    assert comparison.rows[0].budget == sum(d.lost for d in resolved.deleveraged)
 
 
 def test_events_of_a_wave_see_what_the_one_before_left():
@@ -116,6 +116,41 @@ def test_events_of_a_wave_see_what_the_one_before_left():
     assert queue.sides[0].taken == (55, 15)
     # 40 and then 30 of profits of 450 and 90 in all.
     assert haircut.sides[0].taken == (70 * F(450, 540), 70 * F(90, 540))
+
+
+def test_a_loss_in_one_market_is_missing_in_the_other():
+    ruleset = base()
+    ruleset["instruments"][0]["symbols"].append("ETHUSDT")
+    book = cross(
+        [("A", "BTCUSDT", 10, 100), ("B", "ETHUSDT", 10, 100), ("W", "BTCUSDT", -10, 95), ("W", "ETHUSDT", -10, 95)],
+        {"A": 60, "B": 70, "W": -40},
+        {"BTCUSDT": 90, "ETHUSDT": 90},
+    )
+    evaluation = evaluate(ruleset, book)
+    # W has an equity of 60. The first event costs it 40, and of the other 30 it could not bear more than 20.
+    (comparison,) = compare(evaluation, bankruptcies(evaluation), ["random_start"])
+    first, second = comparison.runs[0].allocations
+    assert (first.given, second.given) == ((10,), (0,))
+    assert second.skipped == ("bankruptcy prices do not overlap",)
+
+
+def test_nobody_is_deleveraged_against_itself():
+    evaluation = evaluate(base(), BOOK)
+    (event,) = bankruptcies(evaluation)
+    (comparison,) = compare(evaluation, [replace(event, account="W")], ["queue"])
+    (answer,) = comparison.runs[0].allocations
+    assert (answer.given, answer.skipped[0]) == ((0, 10), "protected: its cap is zero")
+
+
+def test_what_was_given_is_taken_off_the_cap():
+    evaluation = evaluate(base(), BOOK)
+    (event,) = bankruptcies(evaluation)
+    (w, v) = candidates(evaluation, "BTCUSDT", "short")
+    after = reduced(event.demand, replace(v, cap=F(5)), F(4))
+    assert (after.contracts, after.cap, after.unrealized_pnl, after.notional) == (26, 1, 260, 2340)
+    # 40 of profit less the 16 that the price costs.
+    assert after.wallet_balance == 500 + 40 - 16
+    assert reduced(event.demand, w, F(0)) == w
 
 
 def test_a_cross_bucket_that_is_bankrupt_gives_up_all_its_equity_once():

@@ -22,7 +22,7 @@ def rules(take=None, **more):
 
 
 def book(**roles):
-    """A is bankrupt: 10 contracts from 100, bankrupt at 90, marked at 89. Opposite: 8 from 130, 8 from 110, 4 from 80."""
+    """A is bankrupt, 10 contracts from 100, bankrupt at 90, marked at 89; opposite 8 from 130, 8 at 110, 4 at 80."""
     positions = [("A", "BTC", 10, 100), ("W", "BTC", -8, 130), ("X", "BTC", -8, 110), ("Y", "BTC", -4, 80)]
     tables = venue.cross(positions, {"A": 100, "W": 500, "X": 500, "Y": 500}, {"BTC": 89})
     tables["funds"] = [{"fund": "main", "currency": "USDT", "balance": 0}]

@@ -177,11 +177,22 @@ def test_a_rebate_comes_off_the_owner_of_the_residue():
     assert day.total == 20000
 
 
-@pytest.mark.parametrize(("lack", "days"), [("1000", 40), ("0", 0), ("12.5", F(1, 2))])
+@pytest.mark.parametrize(("lack", "days"), [("1000", 40), ("0", 0), ("12.5", F(1, 2)), ("12.491", F(1, 2))])
 def test_days_to_refill_count_the_share_that_refills(lack, days):
     # 50 a day go to the fund, half of them refill.
     (refill,) = report({("taker", None): 10**6}, lacks={"main": F(lack)}).refills
     assert (refill.income, refill.share, refill.days) == (5000, F(1, 2), days)
+
+
+def test_a_fund_of_another_currency_is_not_fed():
+    made = ruleset()
+    made["currencies"]["EUR"] = {"quantum": 0.01}
+    made["instruments"].append({**made["instruments"][0], "symbols": ["BTCEUR"], "settle": "EUR"})
+    made["instruments"][1].pop("fund")
+    plan = venue.policy(made).plan
+    day = fee_report(plan, flows_of(plan, {("taker", None): F(10**6)}), "EUR", lacks={"main": F(1)})
+    assert day.receivers == {"@fees": 5000, "@referrals": 22500, "@venue": 22500}
+    assert day.refills[0].days is None
 
 
 def test_a_fund_that_gets_nothing_is_never_refilled():

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
@@ -18,7 +19,7 @@ MOVED = datetime(2025, 1, 1, tzinfo=UTC)
 def book(*deficits, markets=("BTC",), funds=(("main", 1000),), **tables):
     """An account for every deficit: ten contracts from 100, marked and sold at 90, so that 100 - deficit is there."""
     positions = [(f"A{k}", market, 10, 100) for k, (market, _) in enumerate(deficits)]
-    balances = {f"A{k}": 100 - deficit for k, (_, deficit) in enumerate(deficits)}
+    balances = {f"A{k}": str(100 - Decimal(str(deficit))) for k, (_, deficit) in enumerate(deficits)}
     made = venue.cross(positions, balances, dict.fromkeys(markets, 90))
     made["funds"] = [{"fund": name, "currency": "USDT", "balance": balance} for name, balance in funds]
     made["depth"] = [{"instrument": m, "side": "bid", "price": 90, "quantity": 1000} for m in markets]
@@ -305,3 +306,42 @@ def test_a_draw_says_what_set_it_and_who_was_passed_over():
     with pytest.raises(QueryError, match="no layer `fun` was asked to pay"):
         result.explain_draw("fun")
     assert result.to_dict()["regime"]["recourse"] == "none"
+
+
+def test_funding_warns_whom_it_pushes_towards_liquidation():
+    made = rules()
+    made["funding"] = {"interest": "0%", "clamp": "0%", "warn_above": "50%"}
+    # 9 are due; 18.01 of equity is a ratio below a half, and 900 x 0.0001 takes nine cents of it.
+    result = venue.evaluate(made, book(("BTC", "-18.01"))).resolve(
+        events=[{"kind": "funding", "instrument": "BTC", "funding_rate": "0.0001"}]
+    )
+    (warning,) = result.warnings
+    assert (warning.account, warning.payment, warning.ratio_after) == ("A0", F("-0.09"), F(9) / F("17.92"))
+    assert result.to_dict()["warnings"][0]["account"] == "A0"
+
+
+def staking():
+    made = rules({"id": "fund", "pays": "main"})
+    made["funds"] = [{
+        "id": "main", "currency": "USDT", "staking": {"cooldown_seconds": 60, "gate": "deficit > 0 * settle"},
+    }]  # fmt: skip
+    return made
+
+
+def test_stakes_go_in_bear_losses_and_come_out_after_their_cooldown():
+    event = {"fund": "main", "account": "A0"}
+    events = [
+        {"sequence": 1, "kind": "stake", **event, "amount": 100},
+        {"sequence": 2, "kind": "request_unstake", **event, "shares": 10000},
+        {"sequence": 3, "kind": "unstake", **event, "at": "2025-01-01T00:01:00Z"},
+    ]
+    tables = book(("BTC", -500), funds=(("main", 0),))
+    result = venue.evaluate(staking(), tables).resolve(events=events)
+    assert [(e.account, e.amount) for e in result.ledger.entries] == [
+        ("A0", -10000), ("@main", 10000), ("A0", 9999), ("@main", -9999),
+    ]  # fmt: skip
+    # One quantum always stays in a vault.
+    early = [*events[:2], {**events[2], "at": "2025-01-01T00:00:59Z"}]
+    evaluation = venue.evaluate(staking(), tables)
+    with pytest.raises(SnapshotError, match="event 3"):
+        evaluation.resolve(events=early)

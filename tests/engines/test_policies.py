@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from riskpolicy.engines.core.adl import LAWS, Allocation
-from riskpolicy.engines.policies import HAIRCUT, POLICIES, declared, known, policy, profit_haircut
+from riskpolicy.engines.policies import HAIRCUT, POLICIES, declared, known, policy, policy_of, profit_haircut
 from riskpolicy.engines.policies.queues import drawn
+from riskpolicy.engines.policies.rooms import REASONS
 from riskpolicy.errors import QueryError
 from riskpolicy.testing.laws import STATED, broken, law
 from tests.engines.adl_books import books, candidate, demand, ranked
@@ -150,6 +151,12 @@ def test_reasons():
     assert shared_.skipped == (None, "its share is less than one lot")
     tail = policy("risk_weighted", g="tail", above=10)(demand(1), [candidate("a", 5, equity=500), first])
     assert tail.skipped == ("no weight under this policy",) * 2
+    low = policy("least_leverage")(demand(10), THREE)
+    assert low.skipped == (None, None, "its leverage is below the level")
+    lost = policy("risk_weighted")(demand(5), [candidate("a", 10, equity=0), candidate("b", 10, rank=2)])
+    assert lost.skipped == (None, "not reached")
+    for name in POLICIES:
+        assert {*policy(name)(demand(9), [losing, small, first, second]).skipped} <= {None, *REASONS}
 
 
 def test_equal_scores_give_as_a_group_where_the_rule_says_so():
@@ -176,7 +183,8 @@ def test_a_haircut_moves_entry_prices_by_the_deficit_over_total_profit():
 @given(books(), st.booleans())
 def test_a_haircut_takes_from_profit_exactly_what_it_says(book, inverse):
     of, candidates = book
-    of = replace(of, inverse=inverse)
+    # Profits of an inverse are parts of a coin.
+    of = replace(of, inverse=inverse, deficit=of.deficit / 10**4 if inverse else of.deficit)
     side = 1 if of.side == "long" else -1
 
     def profit(c, entry):
@@ -189,6 +197,15 @@ def test_a_haircut_takes_from_profit_exactly_what_it_says(book, inverse):
     for c, paid, entry in zip(candidates, found.paid, found.entry_prices, strict=True):
         assert profit(c, entry) == c.unrealized_pnl - paid
         assert 0 <= paid <= max(0, c.unrealized_pnl)
+
+
+def test_less_than_a_lot_is_not_passed_on_to_a_smaller_position():
+    # b could close whole for a half, and would give it back of a demand of one.
+    holders = [candidate("a", 5, rank=1), candidate("b", F(1, 2), rank=2)]
+    found = policy("queue")(demand(F(1, 2)), holders)
+    assert (found.given, found.remaining) == ((0, 0), F(1, 2))
+    assert found.skipped == ("its share is less than one lot", "not reached")
+    assert law("budget_monotone")(policy("queue"), demand(F(1, 2)), holders) is None
 
 
 # --- oracles ---
@@ -395,6 +412,15 @@ def test_what_can_not_be_asked_for(name, parameters, code, hint):
         policy(name, **parameters)
     (finding,) = caught.value.findings
     assert (finding.code, finding.hint) == (code, hint)
+
+
+def test_a_policy_as_the_command_line_names_it():
+    assert policy_of("risk_weighted:g=tail:above=5:numeraire=contracts")(demand(10), THREE).given == (5, 5, 0)
+    assert policy_of("lexicographic:keys=score asc/equity desc")(demand(25), THREE).given == (0, 0, 25)
+    assert policy_of("pro_rata_contracts:whole_lots=false")(demand(10), THREE).given[0] == F(5, 3)
+    for text, words in (("queue:ties", "NAME:parameter=value"), ("capped_pro_rata:most=half", "parameters: `most`")):
+        with pytest.raises(QueryError, match=words):
+            policy_of(text)
 
 
 def test_an_unknown_law():

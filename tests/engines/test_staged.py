@@ -112,6 +112,14 @@ def test_while_a_step_waits_only_steps_with_a_condition_go_on():
     assert [s.step.split(".")[-1] for s in result.steps if s.quantity] == ["book", "vault"]
 
 
+def test_a_bankrupt_bucket_does_not_wait_for_a_cooldown():
+    # Two of ten are sold, three below zero; the winners are closed at once.
+    result = resolved(ruleset([STAGED, ADL]), staged(balance=94))
+    assert sizes(result)[0] == -2
+    assert sum(d.quantity for d in result.deleveraged) == -8
+    assert result.waiting == []
+
+
 RAMP = {
     "id": "ramp", "do": "market_order", "leftover": "account", "until": "healthy",
     "ramp": {"initial": "10%", "duration_seconds": 100},

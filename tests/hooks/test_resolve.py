@@ -6,8 +6,11 @@ import pluggy
 import pytest
 
 import riskpolicy as rp
-from riskpolicy.hooks import resolve_plugins
-from riskpolicy.hooks.specs import Hooks
+from riskpolicy.hooks import resolve_hook, resolve_plugins
+from riskpolicy.hooks.resolve import installed_hooks
+from riskpolicy.hooks.specs import HOOKS, Hooks
+from tests import venue
+from tests.engines.test_closing import rules
 
 
 def function(**changes):
@@ -160,3 +163,117 @@ def test_every_hook_has_its_section_in_the_documentation():
     page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
     for name in (name for name in dir(Hooks) if not name.startswith("_")):
         assert f"## `{name}`" in page
+
+
+# --- one hook of one plugin, named where the rule stands ---
+
+
+def ranker(**methods):
+    """A plugin with these methods as its hooks."""
+    return type("Ranker", (), {name: rp.hookimpl(method) for name, method in methods.items()})()
+
+
+def rank(self, candidates):
+    return [c.contracts for c in candidates]
+
+
+def test_a_hook_by_its_plugins_name(install):
+    install("mine", ranker(rank_adl=rank, laws=lambda self: ["smooth", "exhaustive"]))
+    found = resolve_hook("mine", "rank_adl", ["mine"])
+    assert (found.plugin, found.version, found.hook, found.laws) == (
+        "mine", "unknown", "rank_adl", ("exhaustive", "smooth"),
+    )  # fmt: skip
+    assert found.call(demand=None, candidates=[]) == []
+    assert [*installed_hooks("mine")] == ["rank_adl"]
+
+
+def test_laws_written_as_one_text_are_no_list_of_letters(install):
+    install("mine", ranker(rank_adl=rank, laws=lambda self: "smooth"))
+    with pytest.raises(rp.PluginError, match="`laws` returned 'smooth'"):
+        resolve_hook("mine", "rank_adl")
+
+
+class Twice:
+    @rp.hookimpl(specname="rank_adl")
+    def one(self, candidates):
+        return []
+
+    @rp.hookimpl(specname="rank_adl")
+    def two(self, candidates):
+        return []
+
+
+class Wrapper:
+    @rp.hookimpl(wrapper=True)
+    def rank_adl(self, candidates):
+        return (yield)
+
+
+def raising(self):
+    raise ValueError("boom")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "hook", "code"),
+    [
+        (ranker(rank_adl=rank), "allocate_adl", "missing_hook"),
+        (ranker(rank_adl=rank), "rank_ald", "unknown_hook"),
+        (ranker(rank_ald=rank), "rank_adl", "unknown_hook"),
+        (ranker(rank_adl=lambda self, winners: []), "rank_adl", "hook_signature"),
+        (ranker(rank_adl=lambda self, candidates=(): []), "rank_adl", "hook_signature"),
+        (Wrapper(), "rank_adl", "hook_signature"),
+        (Twice(), "rank_adl", "doubled_hook"),
+        (ranker(rank_adl=rank, laws=raising), "rank_adl", "plugin_broken"),
+        (ranker(rank_adl=rank, laws=lambda self: 5), "rank_adl", "hook_result"),
+        (ranker(rank_adl=rank, laws=lambda self: "smooth"), "rank_adl", "hook_result"),
+        (ranker(rank_adl=rank, laws=lambda self: None), "rank_adl", "hook_result"),
+        (ranker(rank_adl=rank, laws=lambda self: ["smoth"]), "rank_adl", "hook_result"),
+        (ImportError("no module named x"), "rank_adl", "plugin_broken"),
+    ],
+    ids=range(13),
+)
+def test_a_hook_that_can_not_be_had(install, plugin, hook, code):
+    install("mine", plugin)
+    with pytest.raises(rp.PluginError) as caught:
+        resolve_hook("mine", hook)
+    assert caught.value.codes == (code,)
+    assert all(finding.hint for finding in caught.value.findings)
+
+
+@pytest.mark.parametrize(("names", "code"), [(["mien"], "unknown_plugin"), (["mine"], "doubled_plugin")])
+def test_a_plugin_that_is_not_there_once(install, names, code):
+    install("mine", ranker(rank_adl=rank), "one:plugin")
+    install("mine", ranker(rank_adl=rank), "two:plugin")
+    with pytest.raises(rp.PluginError) as caught:
+        resolve_hook(names[0], "rank_adl")
+    assert caught.value.codes == (code,)
+    with pytest.raises(rp.PluginError) as caught:
+        resolve_hook(names[0], "rank_adl", ["another"])
+    assert caught.value.codes == ("plugin_not_allowed",)
+
+
+@pytest.mark.parametrize(
+    ("change", "written"),
+    [
+        (lambda made: made["deleveraging"].update(plugin="wrong"), "plugin"),
+        (lambda made: made["deleveraging"]["take"].update(rule="plugin", plugin="wrong"), "plugin"),
+        (lambda made: made["liquidation"].update(execution="wrong"), "execution"),
+        (lambda made: made.update(fees={"tiers": [{"id": "a", "maker": 0, "taker": 0}], "plugin": "wrong"}), "plugin"),
+    ],
+)
+def test_an_error_at_load_shows_where_the_plugin_is_named(install, change, written):
+    install("wrong", ranker(laws=lambda self: ()))
+    made = rules()
+    change(made)
+    text = venue.text(made)
+    with pytest.raises(rp.PluginError) as caught:
+        rp.loads(text)
+    (finding,) = caught.value.findings
+    assert finding.code == "missing_hook"
+    line = text.splitlines()[finding.place.line - 1]
+    assert f"{written}: wrong" in line.replace('"', "")
+    assert line[finding.place.column - 1 :].lstrip('"').startswith("wrong")
+
+
+def test_the_hooks_by_name_are_all_that_there_are():
+    assert sorted(HOOKS) == [name for name in dir(Hooks) if not name.startswith("_")]

@@ -59,7 +59,7 @@ def read_entries(path: Path) -> list[Entry]:
 
 def run_entries(entries: list[Entry]) -> Iterator[Outcome]:
     """Run entries one by one."""
-    from tests.vectors import adl, losses, margin  # noqa: F401  (their runners register themselves)
+    from tests.vectors import adl, losses, margin, money  # noqa: F401  (their runners register themselves)
 
     for entry in entries:
         yield _run(entry)

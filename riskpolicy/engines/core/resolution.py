@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
 from riskpolicy.engines.core.ledger import Ledger
 from riskpolicy.engines.core.reasons import Reason
@@ -50,6 +50,25 @@ class Skipped:
     why: str
 
 
+class Warned(Protocol):
+    """A bucket that a funding payment pushes towards liquidation: see engines.funding.FundingWarning."""
+
+    @property
+    def account(self) -> str:
+        """Whose bucket it is."""
+        ...
+
+    @property
+    def payment(self) -> Fraction:
+        """Money of its currency, below zero where it pays."""
+        ...
+
+    @property
+    def ratio_after(self) -> Fraction | float:
+        """Maintenance margin over equity after it."""
+        ...
+
+
 @dataclass
 class Resolution:
     """What happened, in order; who paid; what nobody paid; and the snapshot after it, which can be evaluated again.
@@ -69,6 +88,8 @@ class Resolution:
     whys: dict[tuple[str, str], list[tuple[Fraction, str]]] = field(default_factory=dict)
     regime: Regime | None = None
     skipped: list[Skipped] = field(default_factory=list)
+    warnings: list[Warned] = field(default_factory=list)
+    plugins: dict[str, str] = field(default_factory=dict)
 
     def taken_from(self, account: str | int) -> list[Deleveraged]:
         """Return what deleveraging took from an account."""
@@ -91,6 +112,13 @@ class Resolution:
             Reason(f"not deleveraged in {s.instrument} against {s.against}: {s.why}", "deleveraging.take")
             for s in self.skipped
             if s.account == name
+        ]
+        lines += [
+            Reason(
+                f"funding of {fraction_text(w.payment)} takes its margin ratio to {float(w.ratio_after):.4g}", "funding"
+            )
+            for w in self.warnings
+            if w.account == name
         ]
         head = (
             f"account {name}: {len(lines)} event{'' if len(lines) == 1 else 's'}"
@@ -162,7 +190,12 @@ class Resolution:
                 {"account": s.account, "instrument": s.instrument, "against": s.against, "why": s.why}
                 for s in self.skipped
             ],
+            "warnings": [
+                {"account": w.account, "payment": _text(w.payment), "margin_ratio_after": float(w.ratio_after)}
+                for w in self.warnings
+            ],
             "residual": {currency: _text(amount) for currency, amount in self.residual.items()},
+            "plugins": self.plugins,
             "regime": _plain_regime(self.regime),
             "waiting": self.waiting,
             "resumes_at": {name: moment_of(at).isoformat() for name, at in self.resumes.items()},

@@ -22,12 +22,12 @@ from riskpolicy.errors import Finding, QueryError, one_of, suggestion
 
 __all__ = [
     "CONTROLLERS", "HAIRCUT", "POLICIES", "Listed", "ProfitHaircut", "Raised", "Severity", "asked", "declared",
-    "known", "policy", "profit_haircut",
+    "known", "policy", "policy_of", "profit_haircut",
 ]  # fmt: skip
 
 
 class Listed(NamedTuple):
-    """A policy: its factory, the laws that it declares as it comes, those that it has besides without lots, a line.
+    """A policy: its factory, the laws that it declares as it comes, those besides without lots, and what it does.
 
     `profit_only` is left out here: every policy that takes money declares it, see `declared`.
     """
@@ -36,41 +36,66 @@ class Listed(NamedTuple):
     laws: tuple[str, ...]
     unrounded: tuple[str, ...]
     meaning: str
+    formula: str
 
 
 #: What every share policy declares in whole lots, and what lots take from it.
-_SHARES = ("contracts_opposite", "exhaustive", "scale_free", "smooth")
+_CAPPED = ("contracts_opposite", "scale_free", "smooth")
+_SHARES = (*_CAPPED, "exhaustive")
 _SMOOTH = ("budget_monotone", "split_proof")
 _FREE = ("entry_free", "path_independent")
-_QUEUE = ("contracts_opposite", "budget_monotone", "exhaustive", "scale_free")
+_WALK = ("contracts_opposite", "scale_free", "budget_monotone")
 
 POLICIES: dict[str, Listed] = {
-    "queue": Listed(queue, _QUEUE, ("split_proof",), "by rank, each to its room; at most one in part"),
-    "capped_queue": Listed(
-        capped_queue, tuple(w for w in _QUEUE if w != "exhaustive"), ("split_proof",),
-        "the queue, for no more money than the deficit",
+    "queue": Listed(
+        queue, (*_WALK, "exhaustive", "split_proof"), (),
+        "by rank, each to its room; at most one in part",
+        "the maximiser of sum score x over 0 <= x <= room, sum x = Q",
     ),
-    "pro_rata": Listed(pro_rata, _SHARES, _SMOOTH, "everybody the same fraction of its profit"),
+    "capped_queue": Listed(
+        capped_queue, _WALK, ("split_proof",),
+        "the queue, for no more money than the deficit",
+        "the queue, Q cut so that it raises min(B, D, U)",
+    ),
+    "pro_rata": Listed(
+        pro_rata, _SHARES, _SMOOTH,
+        "everybody the same fraction of its profit",
+        "x = min(level w, room); B w / U where no room binds",
+    ),
     "pro_rata_contracts": Listed(
         pro_rata_contracts, (*_SHARES, "entry_free"), (*_SMOOTH, "path_independent"),
         "everybody the same fraction of its contracts",
+        "x = min(level q, room); Q q / sum q where no room binds",
     ),
     "capped_pro_rata": Listed(
-        capped_pro_rata, tuple(w for w in _SHARES if w != "exhaustive"), _SMOOTH,
+        capped_pro_rata, _CAPPED, _SMOOTH,
         "everybody the same fraction of its profit, up to a cap",
+        "x = min(level w, cap w, room), `most` the cap",
     ),
-    "risk_weighted": Listed(risk_weighted, _SHARES, _SMOOTH, "fractions of profit that rise with leverage"),
-    "integer": Listed(integer, (*_SHARES, "entry_free"), (), "pro rata by contracts in lots, by largest remainder"),
+    "risk_weighted": Listed(
+        risk_weighted, _SHARES, _SMOOTH,
+        "fractions of profit that rise with leverage",
+        "x = min(level L g(L) w, room), L = notional / E; `g` is one, linear, square or tail",
+    ),
+    "integer": Listed(
+        integer, (*_SHARES, "entry_free"), (),
+        "pro rata by contracts in lots, by largest remainder",
+        'Q q / sum q; with `rule="min_max"` the least largest x / q',
+    ),
     "least_leverage": Listed(
         least_leverage, (*_SHARES, "entry_free"), (*_SMOOTH, "path_independent"),
         "the largest leverage left is as small as it can be",
+        "what stays is min(q, level E / m); who has E <= 0 goes first",
     ),
     "random_start": Listed(
         random_start, ("contracts_opposite", "scale_free"), (),
         "from a seeded start, one after the other, skipping who can not trade",
+        "by account from SHA-256(seed:event:instrument:side) modulo their number, cyclically",
     ),
     "lexicographic": Listed(
-        lexicographic, _QUEUE, (), "one after the other by keys: leverage, profit, smallest equity",
+        lexicographic, (*_WALK, "exhaustive"), (),
+        "one after the other by keys: leverage, profit, smallest equity",
+        "`keys`, each a column with asc or desc, then the account",
     ),
 }  # fmt: skip
 
@@ -98,7 +123,28 @@ def policy(name: str, **parameters: Any) -> AllocateAdl:
     if parameters.get("numeraire", "money") not in ("money", "contracts"):
         message = f"`{parameters['numeraire']}` is no numeraire"
         raise QueryError(Finding("unknown_choice", message, "say money or contracts"))
-    return listed.factory(**parameters)
+    try:
+        return listed.factory(**parameters)
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        message = f"the policy `{name}` can not be made: {error}"
+        raise QueryError(Finding("invalid_value", message, f"parameters: {one_of(takes)}")) from error
+
+
+def policy_of(text: str) -> AllocateAdl:
+    """Return a policy as the command line names it: NAME, or NAME:parameter=value:parameter=value.
+
+    Several keys of `lexicographic` are separated by `/`. QueryError as `policy` raises it.
+    """
+    name, *given = text.split(":")
+    parameters: dict[str, Any] = {}
+    for pair in given:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            message = f"`{pair}` in `{text}` is no parameter with its value"
+            raise QueryError(Finding("invalid_value", message, "write NAME:parameter=value"))
+        words: dict[str, Any] = {"true": True, "false": False}
+        parameters[key] = value.split("/") if key == "keys" else words.get(value, value)
+    return policy(name, **parameters)
 
 
 def declared(name: str, **parameters: Any) -> tuple[str, ...]:
@@ -120,8 +166,10 @@ def _adjusted(name: str, chosen: dict[str, Any], laws: set[str]) -> tuple[str, .
         return declared("pro_rata_contracts", whole_lots=chosen["whole_lots"])
     if name == "integer" and chosen["rule"] == "min_max":
         laws |= {"budget_monotone"}
-    if name == "queue" and chosen["ties"] == "group" and chosen["whole_lots"]:
-        laws -= {"budget_monotone"}
+    if name == "queue" and chosen["whole_lots"]:
+        # A profit buys no whole lots, and a group's shares are none.
+        laws -= {"split_proof"} if money else set()
+        laws -= {"budget_monotone", "split_proof"} if chosen["ties"] == "group" else set()
     if name == "risk_weighted" and chosen["g"] == "tail":
         laws -= {"exhaustive", "smooth"}
     return tuple(law for law in LAWS if law in laws)

@@ -20,7 +20,10 @@ NO_OVERLAP = "bankruptcy prices do not overlap"
 NOT_REACHED = "not reached"
 NO_SHARE = "its share is less than one lot"
 NO_WEIGHT = "no weight under this policy"
-REASONS = (NOTHING_LEFT, PROTECTED, UNDER_A_LOT, NO_PROFIT, NO_OVERLAP, NOT_REACHED, NO_SHARE, NO_WEIGHT)
+LOW_LEVERAGE = "its leverage is below the level"
+REASONS = (
+    NOTHING_LEFT, PROTECTED, UNDER_A_LOT, NO_PROFIT, NO_OVERLAP, NOT_REACHED, NO_SHARE, NO_WEIGHT, LOW_LEVERAGE,
+)  # fmt: skip
 
 ZERO = Fraction(0)
 
@@ -106,7 +109,7 @@ def walk(
 
 
 def rounded(
-    demand: Demand, candidates: Sequence[Candidate], room: Rooms, shares: Sequence[Fraction], reason: str = NO_WEIGHT
+    demand: Demand, candidates: Sequence[Candidate], room: Rooms, shares: Sequence[Fraction], reason: str = NOT_REACHED
 ) -> Allocation:
     """Return shares in whole lots by the largest remainder, ties by account; nobody beyond its room.
 

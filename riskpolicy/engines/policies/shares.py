@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias
 from riskpolicy.engines import allocation
 from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Candidate, Demand
 from riskpolicy.engines.policies.rooms import (
+    LOW_LEVERAGE,
+    NO_WEIGHT,
     UNDER_A_LOT,
     ZERO,
     Numeraire,
@@ -23,6 +25,8 @@ from riskpolicy.engines.policies.rooms import (
 from riskpolicy.errors import Finding, QueryError, one_of
 
 Risk: TypeAlias = Literal["one", "linear", "square", "tail"]
+#: Leverages are rounded to this before they weigh: sums of exact ones would grow a digit and more with every account.
+LEVERAGE_STEP = Fraction(1, 10**12)
 RISKS: dict[str, Callable[[Fraction, Fraction], Fraction]] = {
     "one": lambda leverage, _: leverage,
     "linear": lambda leverage, _: leverage**2,
@@ -38,7 +42,15 @@ def measure(c: Candidate, numeraire: Numeraire) -> Fraction:
 
 def shared(demand: Demand, candidates: Sequence[Candidate], room: Rooms, weights: Sequence[Fraction]) -> Allocation:
     """Return min(level x weight, room) of everybody, in lots where the rooms are."""
+    weigh(room, weights)
     return rounded(demand, candidates, room, allocation.water_level(weights, room.contracts, demand.contracts))
+
+
+def weigh(room: Rooms, weights: Sequence[Fraction]) -> None:
+    """Note who has a room and no weight."""
+    for i, weight in enumerate(weights):
+        if weight <= 0:
+            room.reasons[i] = room.reasons[i] or NO_WEIGHT
 
 
 def pro_rata(*, numeraire: Numeraire = "money", whole_lots: bool = True) -> AllocateAdl:
@@ -91,7 +103,7 @@ def risk_weighted(
     """Everybody gives the fraction min(cap, level x leverage x g(leverage)), leverage being notional / equity.
 
     `g` is one, linear (the leverage), square, or tail: one from a leverage of `above` on, else zero. Whoever has no
-    equity has no finite leverage and gives first, pro rata.
+    equity has no finite leverage and gives first, pro rata. Leverages count to twelve decimals.
     """
     if g not in RISKS:
         raise QueryError(Finding("unknown_choice", f"`{g}` is no weight of risk", f"weights: {one_of(RISKS)}"))
@@ -104,9 +116,10 @@ def risk_weighted(
         first = [b if gone else ZERO for b, gone in zip(base, lost, strict=True)]
         shares = allocation.water_level(first, room.contracts, demand.contracts)
         weights = [
-            ZERO if gone else b * RISKS[g](c.notional / c.equity, tail)
+            ZERO if gone else b * RISKS[g](round(c.notional / c.equity / LEVERAGE_STEP) * LEVERAGE_STEP, tail)
             for c, b, gone in zip(candidates, base, lost, strict=True)
         ]
+        weigh(room, [a + b for a, b in zip(first, weights, strict=True)])
         left = demand.contracts - sum(shares, ZERO)
         rest = allocation.water_level(weights, room.contracts, left)
         return rounded(demand, candidates, room, [a + b for a, b in zip(shares, rest, strict=True)])
@@ -131,7 +144,8 @@ def integer(*, numeraire: Numeraire = "contracts", rule: str = "largest_remainde
         room = rooms(demand, candidates, numeraire, whole_lots=True)
         weights = [measure(c, numeraire) for c in candidates]
         given = least_fraction(demand, candidates, room, weights)
-        return answer(demand, room, given, weights, "no weight under this policy")
+        weigh(room, weights)
+        return answer(demand, room, given, weights, NO_WEIGHT)
 
     return allocate
 
@@ -181,6 +195,6 @@ def least_leverage(*, whole_lots: bool = True) -> AllocateAdl:
         quantity = [c.contracts for c in candidates]
         equity = [c.equity for c in candidates]
         shares = allocation.least_leverage_within(quantity, room.contracts, equity, value, demand.contracts)
-        return rounded(demand, candidates, room, shares)
+        return rounded(demand, candidates, room, shares, LOW_LEVERAGE)
 
     return allocate

@@ -22,13 +22,14 @@ from riskpolicy.engines.core.exact import (
     holding,
     position_row,
 )
+from riskpolicy.engines.core.fees import FeeDue
 from riskpolicy.engines.core.funds import fund_behind, fund_number, payers_of
 from riskpolicy.engines.core.ledger import Ledger
 from riskpolicy.engines.core.resolution import Done, Resolution
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.execution import Execution, Fill
 from riskpolicy.engines.fees import FeeShare, Kind, fee_shares_of
-from riskpolicy.engines.liquidation import BANKRUPT, LIQUIDATABLE
+from riskpolicy.engines.liquidation import BANKRUPT, LIQUIDATABLE, outside_parties
 from riskpolicy.errors import Finding, SnapshotError
 from riskpolicy.plan.plan import Rule, Step
 
@@ -67,14 +68,18 @@ class Books:
         self.plan = evaluation.plan
         self.execution = execution
         quantum = dict(zip(self.plan.currencies, self.plan.requirements.quantum, strict=True))
-        self.result = Resolution(ledger=Ledger(quantum), regime=self.plan.regime)
+        versions = dict(self.plan.plugged.versions)
+        self.result = Resolution(ledger=Ledger(quantum), regime=self.plan.regime, plugins=versions)
         self.held: dict[int, Holding] = {}
         self.balance: dict[int, Fraction] = {}
         self.opened: set[int] = set()
+        #: Buckets of outside parties, which neither pay nor give.
+        self.apart = outside_parties(self.bound)
         self.cancelled: set[int] = set()
         self.inventory: dict[int, dict[int, Fraction]] = {}
         self.lost: dict[int, Fraction] = {}
         self.bid_taken: dict[int, Fraction] = {}
+        self.auctioned: set[int] = set()
         self.windowed: list[tuple[str, Loss, Fraction]] = []
         self.of_members: dict[int, list[int]] = {}
         self.assigned: dict[tuple[str, int], Fraction] = {}
@@ -278,17 +283,16 @@ class Books:
         fee = math.ceil(due / quantum)
         if fee <= 0:
             return
-        self.pay_fee(bucket, fee, "liquidation", step.id, step.fee_to)
+        self.pay_fee(bucket, fee, "liquidation", self.symbol(number), step.id, step.fee_to)
         self.note(bucket, step, "fee", amount=fee * quantum)
 
-    def pay_fee(self, bucket: int, fee: int, kind: Kind, rule: str, fund: int = -1) -> None:
+    def pay_fee(self, bucket: int, fee: int, kind: Kind, symbol: str, rule: str, fund: int = -1) -> None:
         """Book a fee of a bucket to the fund that a rule names, else to those among whom the ruleset splits it."""
         currency, quantum = self.currency(bucket)
-        number = int(self.bound.buckets.currency[bucket])
         if fund >= 0:
             shares = [FeeShare(f"@{self.plan.funds[fund].id}", fee, rule, fund)]
         else:
-            shares = fee_shares_of(self.plan, kind, fee, number)
+            shares = fee_shares_of(self.plan, FeeDue(self.name(bucket), currency, fee, kind, symbol, rule))
         money = [(self.name(bucket), currency, -fee), *((s.receiver, currency, s.quanta) for s in shares)]
         self.result.ledger.book(rule, "fee", money)
         self.add(bucket, -fee * quantum)

@@ -22,9 +22,15 @@ from riskpolicy.snapshot.columns import Ids
 class Closing(Staged):
     """Who is closed against a bankrupt position, by the ruleset's policy."""
 
-    #: What plugins do instead of the engine, by hook; the conductor sets them.
-    ranker: RankAdl | None = None
-    allocator: AllocateAdl | None = None
+    @property
+    def ranker(self) -> RankAdl | None:
+        """The plugin that ranks, None for the ruleset's score."""
+        return self.plan.plugged.rank
+
+    @property
+    def allocator(self) -> AllocateAdl | None:
+        """The plugin that allocates, None for the ruleset's policy."""
+        return self.plan.plugged.allocate
 
     def is_on(self, number: int, rules: Deleveraging) -> bool:
         """Return whether contracts may be taken in a market; a trigger's state is kept for the snapshot after."""

@@ -22,10 +22,15 @@ from riskpolicy.engines.core.changes import (
     with_fill,
 )  # fmt: skip
 from riskpolicy.engines.core.events import Event
+from riskpolicy.engines.core.fees import FeeDue
 from riskpolicy.engines.core.funds import fund_row
-from riskpolicy.engines.fees import fee_due, fee_shares_of, fee_tier
+from riskpolicy.engines.evaluate import Evaluation
+from riskpolicy.engines.fees import Kind, fee_due, fee_shares_of, fee_tier
+from riskpolicy.engines.funding import FundingWarning, basis_price, funding_warnings, market_rate
+from riskpolicy.engines.funds import gate_holds
 from riskpolicy.engines.resolving.books import MARKET, WITHDRAWALS
 from riskpolicy.engines.resolving.staged import Bid
+from riskpolicy.engines.staking import stake_event
 from riskpolicy.errors import Finding, SnapshotError
 from riskpolicy.numbers import NumberError, exact, parse_decimal
 from riskpolicy.plan.plan import Plan
@@ -56,6 +61,7 @@ class Applied:
     postings: tuple[Posting, ...] = ()
     forced: frozenset[int] = frozenset()
     bids: tuple[Bid, ...] = ()
+    warnings: tuple[FundingWarning, ...] = ()
 
 
 def apply_event(plan: Plan, snapshot: Snapshot, event: Event) -> Applied:
@@ -183,7 +189,9 @@ def _with_fee(bound: Bound, event: Event, applied: Applied, fill: Fill, notional
     fee = fee_due(tier.maker if kind == "maker" else tier.taker, notional, quantum)
     if not fee:
         return applied
-    shares = fee_shares_of(plan, "maker" if kind == "maker" else "taker", fee, code)
+    account, symbol = str(bound.account(fill.account)), plan.instruments.symbols[fill.instrument]
+    side: Kind = "maker" if kind == "maker" else "taker"
+    shares = fee_shares_of(plan, FeeDue(account, currency, fee, side, symbol, f"fees.tiers.{tier.id}"))
     money = [(str(bound.account(fill.account)), currency, -fee), *((s.receiver, currency, s.quanta) for s in shares)]
     snapshot = paid_to(bound, applied.snapshot, fill, -fee * quantum)
     fed = {s.fund: s.quanta * quantum for s in shares if s.fund >= 0}
@@ -276,7 +284,7 @@ def _funding(bound: Bound, event: Event) -> Applied:
     currency, quantum = plan.currencies[code], plan.requirements.quantum[code]
     cells: dict[str, dict[int, Fraction]] = {"accounts": {}, "positions": {}}
     money: list[tuple[str, str, int]] = []
-    p = bound.positions
+    p, funds = bound.positions, {f"@{fund.id}" for fund in plan.funds}
     for i in np.flatnonzero((p.instrument == number) & (p.quantity != 0)).tolist():
         quantity, _, _ = bound.exact_position(i)
         value = quantity * size / price if plan.instruments.inverse[number] else quantity * size * price
@@ -287,10 +295,12 @@ def _funding(bound: Bound, event: Event) -> Applied:
         if row < 0:
             message = f"no balance of `{bound.account(account)}` in {currency}"
             raise fault("unknown_account", event, message, "add a row to `accounts`, 0 if there is none")
-        into = cells["positions" if isolated else "accounts"]
-        into[row] = into.get(row, Fraction(0)) + quanta * quantum
+        name, into = str(bound.account(account)), cells["positions" if isolated else "accounts"]
+        if not name.startswith("@") or name in funds:
+            # What is booked on other outside parties comes to their balances with the rest of the ledger.
+            into[row] = into.get(row, Fraction(0)) + quanta * quantum
         if quanta:
-            money.append((str(bound.account(account)), currency, quanta))
+            money.append((name, currency, quanta))
     snapshot = bound.snapshot
     for table, column in (("accounts", "balance"), ("positions", "isolated_margin")):
         given = snapshot.numbers(table, column)
@@ -300,35 +310,48 @@ def _funding(bound: Bound, event: Event) -> Applied:
             snapshot = with_numbers(snapshot, table, column, dict(changed))
     rest = -sum(quanta for _, _, quanta in money)
     rule = "funding" if plan.funding is not None else "event.funding"
-    return Applied(snapshot, (Posting(rule, "funding", (*money, (FUNDING, currency, rest))),))
+    posting = Posting(rule, "funding", (*money, (FUNDING, currency, rest)))
+    return Applied(snapshot, (posting,), warnings=_warnings(bound, number, rate))
 
 
 def _rate(bound: Bound, event: Event, number: int) -> Fraction:
-    row, rules = int(bound.market_row[number]), bound.plan.funding
-    given = None if row < 0 else bound.snapshot.numbers("markets", "premium")
-    premium = None if given is None else given.exact(row)
-    if rules is None or premium is None:
-        wanted = "block `funding`" if rules is None else "`premium` in `markets`"
+    rate = market_rate(bound, number)
+    if bound.plan.funding is None or rate is None:
+        wanted = "block `funding`" if bound.plan.funding is None else "`premium` in `markets`"
         raise fault("missing_value", event, f"no funding_rate, and no {wanted}", "add one of them")
-    margin = None
-    if rules.cap_of_margin is not None:
-        tiers = bound.plan.tiers
-        first = tiers.exact[int(tiers.start[int(bound.plan.instruments.table[number])])]
-        margin = None if first.initial is None else first.initial - first.rate
-    return rules.rate(premium, margin)
+    return rate
 
 
 def _basis(bound: Bound, event: Event, number: int) -> Fraction:
-    basis = "mark" if bound.plan.funding is None else bound.plan.funding.basis
-    if basis == "mark":
-        return bound.exact_mark(number)
-    row = int(bound.market_row[number])
-    given = bound.snapshot.numbers("markets", f"{basis}_price")
-    price = None if given is None or row < 0 else given.exact(row)
+    price = basis_price(bound, number)
     if price is None:
+        basis = "mark" if bound.plan.funding is None else bound.plan.funding.basis
         message = f"funding is paid at the {basis} price, and {event.values['instrument']} has none"
         raise fault("missing_value", event, message, f"add `{basis}_price` to `markets`")
     return price
+
+
+def _warnings(bound: Bound, number: int, rate: Fraction) -> tuple[FundingWarning, ...]:
+    """Return whom a payment pushes towards liquidation."""
+    if bound.plan.funding is None:
+        return ()
+    snapshot = with_numbers(bound.snapshot, "markets", "funding_rate", {int(bound.market_row[number]): rate})
+    return tuple(funding_warnings(Evaluation(bound.plan, snapshot)))
+
+
+def _staking(bound: Bound, event: Event) -> Applied:
+    """Move stakes, under the fund's own rules; what moves is booked between the account and the fund."""
+    gated = False
+    if event.kind == "unstake":
+        number = next((k for k, f in enumerate(bound.plan.funds) if f.id == str(event.values["fund"])), -1)
+        gated = number >= 0 and gate_holds(Evaluation(bound.plan, bound.snapshot), number)
+    staked = stake_event(bound, event, gated=gated)
+    if not staked.quanta:
+        return Applied(staked.snapshot)
+    fund = bound.plan.funds[staked.fund]
+    currency = bound.plan.currencies[fund.currency]
+    money = ((staked.account, currency, -staked.quanta), (f"@{fund.id}", currency, staked.quanta))
+    return Applied(staked.snapshot, (Posting(f"funds.{fund.id}.staking", event.kind.replace("_", " "), money),))
 
 
 def _default(bound: Bound, event: Event) -> Applied:
@@ -349,5 +372,6 @@ def _auction(bound: Bound, event: Event) -> Applied:
 
 _APPLY = {
     "mark": _mark, "fill": _fill, "funding": _funding, "deposit": _deposit, "withdraw": _withdraw,
-    "default": _default, "auction": _auction,
+    "default": _default, "auction": _auction, "stake": _staking, "request_unstake": _staking,
+    "cancel_unstake": _staking, "unstake": _staking,
 }  # fmt: skip

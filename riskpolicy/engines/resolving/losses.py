@@ -92,7 +92,7 @@ class Losses(Books):
         payers, weights = [], []
         for i in np.flatnonzero(np.isin(p.instrument, sorted(markets)) & (p.quantity != 0)).tolist():
             held, of = self.holding(i), int(p.bucket[i])
-            if of == bucket or held.quantity == 0 or self.currency(of)[0] != currency:
+            if of == bucket or held.quantity == 0 or self.apart[of] or self.currency(of)[0] != currency:
                 continue
             weight = abs(held.quantity) * self.plan.instruments.contract_size_exact[held.instrument]
             if layer.by == "profit":

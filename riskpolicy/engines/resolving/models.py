@@ -11,6 +11,7 @@ from riskpolicy.engines.execution import BookLevels, Execution, Impact, power
 from riskpolicy.errors import Finding, SnapshotError
 from riskpolicy.numbers import sqrt
 from riskpolicy.snapshot.columns import Ids
+from riskpolicy.vocabulary import TABLES, Kind
 
 #: What each model of an impact reads of a market.
 COLUMNS = {
@@ -20,15 +21,23 @@ COLUMNS = {
 }
 
 
-def execution_model(evaluation: Evaluation, name: str) -> Execution:
+def execution_model(evaluation: Evaluation, name: Execution | str | None) -> Execution:
     """Return the execution model that a snapshot describes: book, linear, power or sqrt.
+
+    None is what the ruleset's plugin makes of the snapshot's markets, and book where it names none. A model is itself.
 
     book reads the table `depth`. The others are impacts: linear, `impact_slope` in price a contract; power, depth
     `depth_quantity` x (d / `depth_move`) ** `depth_exponent` within a move d; sqrt, a move of `impact_factor` x
     `realized_volatility` x sqrt(quantity / `daily_volume`). SnapshotError where a market that is needed lacks its
     numbers.
     """
-    if name == "book":
+    if not isinstance(name, str | None):
+        return name
+    plugged = evaluation.plan.plugged.execution
+    if name is None and plugged is not None:
+        model: Execution = plugged(_markets(evaluation))
+        return model
+    if name in ("book", None):
         return _book(evaluation)
     bound = evaluation.bound
     columns = COLUMNS[name]
@@ -49,7 +58,7 @@ def execution_model(evaluation: Evaluation, name: str) -> Execution:
             continue
         first, *rest = [x or Fraction(0) for x in numbers]
         if name == "linear":
-            slopes[symbol] = first
+            slopes[symbol], exponents[symbol] = first, Fraction(1)
         elif name == "sqrt":
             slopes[symbol], exponents[symbol] = first * rest[0] / sqrt(rest[1]), Fraction(1, 2)
         else:
@@ -58,6 +67,20 @@ def execution_model(evaluation: Evaluation, name: str) -> Execution:
     if findings:
         raise SnapshotError(findings)
     return Impact(exponents, slopes, absolute=name == "linear")
+
+
+def _markets(evaluation: Evaluation) -> dict[str, dict[str, Fraction | None]]:
+    """Return the numbers of every market by column."""
+    bound = evaluation.bound
+    names = [c.name for c in TABLES["markets"].columns if c.kind is Kind.NUMBER]
+    columns = {name: bound.snapshot.numbers("markets", name) for name in names}
+    return {
+        bound.plan.instruments.symbols[number]: {
+            name: None if column is None else column.exact(int(bound.market_row[number]))
+            for name, column in columns.items()
+        }
+        for number in np.flatnonzero(bound.market_row >= 0).tolist()
+    }
 
 
 def _book(evaluation: Evaluation) -> BookLevels:

@@ -25,7 +25,8 @@ class Steps(Closing):
     def liquidate(self, bucket: int) -> None:
         """Take a bucket through the steps until it is healthy; then settle what an empty one lacks.
 
-        While a step waits for its time, only later steps with a condition of their own go on.
+        While a step waits for its time, only later steps with a condition of their own go on; a bucket below zero waits
+        for nothing but an open auction.
         """
         self.enter(bucket)
         self.begin(bucket)
@@ -34,7 +35,8 @@ class Steps(Closing):
             state = self.state(now)
             if state == HEALTHY:
                 break
-            if bucket in self.resumes if step.when is None else not self.is_open(step, now, state):
+            held = bucket in self.resumes and (state != BANKRUPT or bucket in self.auctioned)
+            if held if step.when is None else not self.is_open(step, now, state):
                 continue
             getattr(self, f"_{step.do}")(bucket, step)
         if not self.left(bucket):
@@ -167,6 +169,7 @@ class Steps(Closing):
             if size and opened is None:
                 self.sell(bucket, i, size, step, reserve)
         if ends is not None and self.left(bucket, step.unless):
+            self.auctioned.add(bucket)
             self.wait(bucket, ends)
 
     def _take_bids(self, bucket: int, i: int, p: ExactPosition, step: Step, reserve: Fraction | None) -> None:
@@ -349,7 +352,8 @@ class Steps(Closing):
         while place < end:
             i = int(queue.order[place])
             bankrupt = self.evaluation.liquidation.state[positions.bucket[i]] == BANKRUPT
-            if bankrupt or (i in self.held and self.held[i].quantity == 0):
+            gone = i in self.held and self.held[i].quantity == 0
+            if bankrupt or gone or self.apart[positions.bucket[i]]:
                 self.passed[place] = place + 1
             else:
                 yield i
@@ -381,7 +385,7 @@ class Steps(Closing):
             due = abs(self.worth(number, size, price)) * rules.fee * winner.conversion
             fee = min(math.ceil(due / quantum), max(0, int(self.bucket(of).equity // quantum)))
             if fee > 0:
-                self.pay_fee(of, fee, "deleveraging", "deleveraging.take.fee")
+                self.pay_fee(of, fee, "deleveraging", self.symbol(number), "deleveraging.take.fee")
         held = size if winner.quantity > 0 else -size
         lost = (self.worth(number, held, winner.mark_price) - self.worth(number, held, price)) * winner.conversion
         self.result.deleveraged.append(

@@ -1,0 +1,192 @@
+"""Laws of resolutions over random venues with all that a ruleset can say: nothing is lost, caps hold, it ends."""
+
+import random
+from fractions import Fraction
+
+import pytest
+
+from riskpolicy.engines.execution import GivenFills
+from riskpolicy.snapshot.write import snapshot_dict
+from tests import venue
+from tests.engines.test_resolve import random_case
+
+F = Fraction
+AT = "2025-01-01T00:00:00Z"
+
+
+def steps_of(rng):
+    staged = {"above": rng.choice([50, 500]), "portion": "20%", "cooldown_seconds": 30}
+    ramp = {"initial": rng.choice(["0%", "10%"]), "duration_seconds": 100, "whole_below": rng.choice([1, 20])}
+    kinds = [
+        {"id": "staged", "do": "market_order", "staged": staged, "leftover": "account"},
+        {"id": "ramp", "do": "market_order", "until": "healthy", "ramp": ramp, "leftover": "account"},
+        {"id": "parts", "do": "market_order", "until": "healthy", "portion": "30%", "leftover": "account", "fee": "1%"},
+        {"id": "ioc", "do": "immediate_or_cancel", "price": "market_mark_price * 0.99", "fee": "0.5%"},
+        {"id": "auction", "do": "auction", "reserve": "bankruptcy_price", "fee": "0.1%"},
+        {"id": "open", "do": "auction", "reserve": "mark_price", "timeout_seconds": 60},
+        {"id": "vault", "do": "takeover", "by": "b", "price": "bankruptcy_price", "solvency": "maintenance"},
+        {"id": "most", "do": "takeover", "by": "main", "price": "mark_price", "max_loss": "10%", "leftover": "account"},
+        {"id": "adl", "do": "deleverage", "when": "state in (bankrupt, liquidatable)"},
+    ]
+    return rng.sample(kinds, k=rng.randint(1, 5))
+
+
+def layers_of(rng):
+    group = {"group": "g"} if rng.random() < 0.5 else {}
+    one = {"id": "one", "pays": "main", **group, "draw": rng.choice(["partial", "all_or_nothing", "leave_unit"])}
+    two = {"id": "two", "pays": "b", **group}
+    if group and rng.random() < 0.5:
+        one["group_cap"] = rng.randint(40, 60)
+    for layer in (one, two):
+        for cap, value in (("cap", 30), ("per_account", 10), ("per_market", 40), ("cap_share", "40%")):
+            if rng.random() < 0.25:
+                layer[cap] = value
+    if rng.random() < 0.3:
+        two["window_seconds"] = 60
+    last = rng.choice(["open_interest", "profit", "withdrawals", None])
+    social = [] if last is None else [{"id": "all", "pays": "socialization", "by": last}]
+    members = [{"id": "members", "pays": "guarantee"}, {"id": "calls", "pays": "calls"}]
+    return [one, two, *(members if rng.random() < 0.5 else []), *social, {"id": "end", "pays": "residual"}]
+
+
+def full_case(seed):
+    rng = random.Random(seed)
+    rules, tables = random_case(seed)
+    rules["funds"] = [
+        {"id": "main", "currency": "USDT"}, {"id": "b", "currency": "USDT"},
+        {"id": "guarantee", "currency": "USDT", "holds": "members"},
+        {"id": "calls", "currency": "USDT", "holds": "assessments", "of": "guarantee", "multiple": "200%"},
+    ]  # fmt: skip
+    rules["liquidation"]["steps"] = steps_of(rng)
+    if rng.random() < 0.3:
+        rules["liquidation"]["release"] = "equity >= maintenance_margin * 1.5"
+    rules["waterfall"] = [{"id": "own", "pays": "defaulter"}, *layers_of(rng)]
+    rules["deleveraging"]["take"] |= {
+        "rule": rng.choice(["queue", "pro_rata", "pro_rata_contracts", "least_leverage", "random_start", "integer"]),
+        "fee": rng.choice(["0%", "0.2%"]),
+    }
+    if rng.random() < 0.4:
+        rules["deleveraging"]["eligible"] = "unrealized_pnl > 0"
+    if rng.random() < 0.5:
+        rules["fees"] = {
+            "tiers": [{"id": "base", "maker": "-0.01%", "taker": "0.05%"}],
+            "split": [{"id": "fund", "to": "main", "share": "50%"}, {"id": "x", "to": "x", "share": "30%", "cap": 1}],
+            "residue": "house",
+        }  # fmt: skip
+    tables["funds"].append({"fund": "b", "currency": "USDT", "balance": rng.choice([0, 10, 300])})
+    tables["members"] = [
+        {"member": f"m{k}", "fund": "guarantee", "contribution": rng.randint(1, 20), "assessed": rng.randint(0, 5)}
+        for k in range(3)
+    ]
+    tables["as_of"] = AT
+    names = [row["account"] for row in tables["accounts"]]
+    events = [
+        {"kind": "deposit", "account": rng.choice(names), "currency": "USDT", "amount": "1.23"},
+        {"kind": "fill", "account": rng.choice(names), "instrument": "BTC", "side": rng.choice(["buy", "sell"]),
+         "quantity": rng.randint(1, 5), "price": tables["markets"][0]["mark_price"]},
+        {"kind": "funding", "instrument": "BTC", "funding_rate": rng.choice(["0.0003", "-0.001"])},
+        {"kind": "mark", "instrument": "BTC", "at": "2025-01-01T00:00:31Z", "mark_price": rng.randint(80, 120)},
+        {"kind": "auction", "instrument": "BTC", "price": 100, "quantity": 3, "bidder": "x"},
+        {"kind": "time", "at": "2025-01-01T00:02:00Z"},
+    ]  # fmt: skip
+    return rules, tables, [{**e, "sequence": k} for k, e in enumerate(rng.sample(events, k=rng.randint(0, 3)))]
+
+
+def money(policy, snapshot):
+    """All that anybody has at the marks: equity, funds, contributions; what was called of members came from outside."""
+    said = snapshot_dict(snapshot)
+    size, inverse = policy.plan.instruments.contract_size_exact[0], policy.plan.instruments.inverse[0]
+    mark = F(str(said["markets"][0]["mark_price"]))
+
+    def worth(quantity, price):
+        return -quantity * size / price if inverse else quantity * size * price
+
+    held = sum(F(str(row["balance"])) for row in said["accounts"])
+    for p in said["positions"]:
+        quantity = F(str(p["quantity"]))
+        held += worth(quantity, mark) - worth(quantity, F(str(p["entry_price"])))
+    funds = sum(F(str(row["balance"])) for row in said["funds"])
+    members = sum(F(str(m["contribution"])) - F(str(m["assessed"])) for m in said["members"])
+    return held + funds + members
+
+
+def ordered(events):
+    """In order of their instants, as they would come."""
+    timed = {"mark": 1, "time": 2}
+    return [
+        {**e, "sequence": k} for k, e in enumerate(sorted(events, key=lambda e: timed.get(e["kind"], 0)))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_nothing_is_lost_caps_hold_and_it_ends(seed):
+    rules, tables, events = full_case(seed)
+    policy = venue.policy(rules)
+    before = policy.evaluate(tables)
+    result = before.resolve("book", ordered(events))
+    # Every event sums to zero, by currency and by contract.
+    sums = {}
+    for row in result.ledger.rows():
+        key = (row["event"], row["currency"], row.get("instrument"))
+        sums[key] = sums.get(key, 0) + row["amount"]
+    assert not any(sums.values())
+    said = snapshot_dict(result.after)
+    # Nobody pays what it does not have.
+    assert all(F(str(row["balance"])) >= 0 for row in said["funds"])
+    assert all(F(str(m["contribution"])) >= 0 for m in said["members"])
+    if not any(e["kind"] == "mark" for e in events):
+        total, left = money(policy, before.snapshot), money(policy, result.after)
+        # The market's own fills at other prices than the mark are in its account, so nothing is won or lost in all.
+        assert abs(total - left) <= F(1, 100) * (result.ledger.events + 6)
+    if not events:
+        by_account, whole, markets = {}, {}, {}
+        for layer, _, amount, rule, account in result.draws:
+            assert amount > 0
+            if rule in ("waterfall.one", "waterfall.two") and layer in ("one", "two"):
+                by_account[rule, account] = by_account.get((rule, account), 0) + amount
+                whole[rule] = whole.get(rule, 0) + amount
+        takes = {s.get("by") for s in rules["liquidation"]["steps"]}
+        for layer in rules["waterfall"]:
+            rule = f"waterfall.{layer['id']}"
+            if layer["pays"] in takes:
+                # What a fund loses on what it took is its layer's draw too, and no cap of a deficit.
+                continue
+            for cap, spent in (("cap", whole.get(rule, 0)), ("per_market", whole.get(rule, 0))):
+                assert cap not in layer or spent <= layer[cap]
+            if "per_account" in layer:
+                assert all(x <= layer["per_account"] for (r, _), x in by_account.items() if r == rule)
+        assert not markets
+    # At the same instant, without other fills, nothing more happens.
+    again = policy.evaluate(result.after).resolve(GivenFills({}))
+    assert [s for s in again.steps if s.quantity] == []
+    assert again.draws == []
+    assert again.waiting == result.waiting
+
+
+@pytest.mark.parametrize("seed", range(200, 215))
+def test_neither_row_order_nor_threads_matter(seed):
+    rules, tables, events = full_case(seed)
+    policy = venue.policy(rules)
+    wanted = policy.evaluate(tables).resolve("book", ordered(events)).to_dict()
+    rng = random.Random(seed)
+    mixed = {
+        name: rng.sample(rows, len(rows)) if name in ("positions", "accounts", "members", "funds") else rows
+        for name, rows in tables.items()
+    }
+    assert policy.evaluate(mixed, threads=2).resolve("book", ordered(events)).to_dict() == wanted
+
+
+@pytest.mark.parametrize("seed", range(215, 235))
+def test_a_deposit_in_two_is_one_deposit(seed):
+    rules, tables, _ = full_case(seed)
+    policy = venue.policy(rules)
+    name = tables["accounts"][0]["account"]
+
+    def paid(*amounts):
+        events = [{"kind": "deposit", "account": name, "currency": "USDT", "amount": x} for x in amounts]
+        return policy.evaluate(tables).resolve("book", [{**e, "sequence": k} for k, e in enumerate(events)])
+
+    one, two = paid("3.00"), paid("1.25", "1.75")
+    # Who is in liquidation is liquidated as far as it is now, so only those who are not are indifferent to parts.
+    if not any(step.account == name for step in [*one.steps, *two.steps]):
+        assert snapshot_dict(one.after) == snapshot_dict(two.after)

@@ -170,7 +170,8 @@ class _Given:
         if word in ("queue", "pro_rata", "plugin"):
             first = ahead if by_rank else (ZERO, self.interest)
             low = (ahead[0] or ZERO) + self.quantity if by_rank else self.quantity
-            last = (low, self.interest)
+            high = self.interest if not by_rank or ahead[1] is None else min(self.interest, ahead[1] + self.quantity)
+            last = (low, high)
             self.why["contracts"] = (
                 "the first is reached by more contracts than are ahead, the last by those and its own; both sides of a "
                 "market hold the open interest"

@@ -275,6 +275,7 @@ def test_lights_by_quantity_bound_what_is_ahead():
     # The third light ends 60 % down the queue and begins after 40 %, its own four included.
     assert found.quantity_ahead == (36, 56)
     assert found.first.contracts == (36, 56)
+    assert found.last.contracts == (40, 60)
     assert found.to_dict()["quantity_ahead"] == [36.0, 56.0]
 
 

@@ -506,3 +506,36 @@ def test_accounts_may_be_numbers():
     snapshot = book([(1, 10, 50), (2, -10, 100)], {1: 10**6, 2: 110})
     for account in (1, "1"):
         assert exposed(ruleset(), snapshot, account).first.move == Fraction(99010, MILLION)
+
+
+def test_the_smallest_size_is_found_where_a_light_by_quantity_goes_up_and_down():
+    # Behind x0 and its 16, with n of n + 26 contracts, (16 + n) x 5 / (n + 26) passes 4 above n = 24: light 1. From 31
+    # on its leverage n / 5 is above x0's 1600 / 260, so that it goes first, at a higher light.
+    rules = ruleset()
+    rules["deleveraging"] |= {
+        "score": "notional / max(1 * settle, bucket_equity)", "lights": {"count": 5, "by": "quantity"},
+    }  # fmt: skip
+    rows = [("w", 2, 100), ("x0", 16, 90), ("x1", 10, 90), ("s", -28, 100)]
+    now = exposed(rules, book(rows, {"w": 500, "x0": 100, "x1": 5000, "s": 10**6}), "w")
+    lights = {size: now.what_if(size=size).adl_light for size in (2, 24, 25, 30, 31, 34)}
+    assert lights == {2: 2, 24: 2, 25: 1, 30: 1, 31: 3, 34: 3}
+    assert now.changes().size.value == 25
+
+
+def test_an_order_of_an_account_that_holds_sides_apart_opens_the_side_asked_for():
+    rules = ruleset()
+    rules["margin"]["modes"] = ["cross", "hedge"]
+    tables = book([("h", -4, 70), ("w", 4, 70)], {"h": 1000, "w": 1000})
+    tables["positions"][0]["position_side"], tables["positions"][1]["position_side"] = "short", "net"
+    evaluation = venue.evaluate(rules, tables)
+    opened = evaluation.exposure("h", "BTCUSDT", side="long", order="buy:2:100")
+    assert (opened.side, opened.quantity) == ("long", 2)
+    rows = opened._of.evaluation.positions.rows()
+    assert {(r["position_side"], r["quantity"]) for r in rows if r["account"] == "h"} == {("short", -4), ("long", 2)}
+    assert evaluation.exposure("h", "BTCUSDT", order="buy:1:100").quantity == 3
+    with pytest.raises(rp.QueryError, match="more than the short side of `h` holds"):
+        evaluation.exposure("h", "BTCUSDT", order="buy:9:100")
+    with pytest.raises(rp.QueryError, match="more than the long side of `h` holds"):
+        evaluation.exposure("h", "BTCUSDT", side="long", order="sell:1:100")
+    # Who holds no sides apart turns around.
+    assert evaluation.exposure("w", "BTCUSDT", order="sell:9:100").side == "short"

@@ -40,6 +40,8 @@ BY_RANK = ("queue", "capped_queue")
 OF_ALL = ("pro_rata", "pro_rata_contracts", "capped_pro_rata", "risk_weighted", "integer", "least_leverage")
 #: What a size, a leverage and a margin are changed by, where the ruleset says nothing finer.
 LOT, LEVERAGE_STEP = Fraction(1, 10**8), Fraction(1, 100)
+#: So many lots, or hundredths of a leverage, are tried one by one.
+FINE = 64
 
 
 def mechanism(plan: Plan) -> Mechanism:
@@ -79,8 +81,10 @@ class Reached:
 
         By the ruleset's own liquidation, funds and waterfall, to a millionth of the mark: at this move it is taken, a
         millionth nearer to the mark not. None where no move does: up to tenfold the mark (or twice the last price that
-        ruins somebody), down to a millionth of it. Where the book has many prices that ruin somebody, as if a larger
-        move took no less. SnapshotError where a number is needed that the snapshot does not have.
+        ruins somebody), down to a millionth of it. Between two prices that ruin somebody it is sought as if a larger
+        move took no less, and over all of them where they are many: a fund that takes a loss over by whole lots may
+        take more at a somewhat larger move, and a contract that is taken only in between is not found. SnapshotError
+        where a number is needed that the snapshot does not have.
         """
         step, search = self._step, self._of.search
         return None if step is None or search is None else search.move(step)
@@ -253,8 +257,9 @@ class Exposure:
         """Return the smallest change of size, of leverage and of added margin that moves the rank.
 
         Without arguments one light down. To a `rank` it is enough to reach it or to go beyond, seen from where the
-        position stands; to a `light` likewise. Sought as if more of a change moved the rank further. QueryError for a
-        rank or light that the queue does not have.
+        position stands; to a `light` likewise. The first 64 lots and hundredths of a leverage are tried one by one;
+        beyond, and for margin, it is sought as if more of a change moved the rank further. QueryError for a rank or
+        light that the queue does not have.
         """
         return self._of.changes(self, rank, light)
 
@@ -300,8 +305,8 @@ class Pair:
     """Two legs that hedge each other, at two accounts or venues: what one leaves behind when the other is taken.
 
     Sizes are signed units of the underlying. `net` is what is open now; `orphaned` by leg the size of the other leg
-    that is left open when all of this one is taken, and `notional` its value at its own mark. `first` is the leg that a
-    smaller move reaches (None where none is reached), with its move as a fraction of the mark.
+    that is left open when all of this one is taken, and `notional` its value at its own mark. `first` is the leg whose
+    first contract a smaller move takes (None where none does), with that move as a fraction of the mark.
     """
 
     sizes: tuple[Fraction, Fraction]
@@ -320,9 +325,9 @@ def hedged_pair(one: Exposure, other: Exposure) -> Pair:
     legs = (one, other)
     orphaned = tuple(sizes[1 - k] for k in (0, 1))
     notional = tuple(abs(sizes[1 - k]) * legs[1 - k].mark_price for k in (0, 1))
-    moves = [(abs(leg.last.move), k) for k, leg in enumerate(legs) if leg.last.move is not None]
+    moves = [(abs(leg.first.move), k) for k, leg in enumerate(legs) if leg.first.move is not None]
     first = min(moves)[1] if moves else None
-    move = None if first is None else legs[first].last.move
+    move = None if first is None else legs[first].first.move
     return Pair(sizes, sizes[0] + sizes[1], (orphaned[0], orphaned[1]), (notional[0], notional[1]), first, move)
 
 
@@ -530,7 +535,7 @@ def exposure(
         raise QueryError(Finding("unknown_choice", f"`{side}` is no side", "say long or short"))
     code = _code(bound, account)
     if order is not None:
-        evaluation = _ordered(evaluation, account, instrument, order, _held(bound, code, number_, side))
+        evaluation = _ordered(evaluation, account, instrument, order, _held(bound, code, number_, side), side)
         bound, code = evaluation.bound, _code(evaluation.bound, account)
     position = _held(bound, code, number_, side)
     chosen = None if weights is None else (_weight(weights, "first"), _weight(weights, "last"))
@@ -620,9 +625,9 @@ def _held(bound: Bound, code: int, number_: int, side: str | None) -> int:
 
 
 def _ordered(
-    evaluation: Evaluation, account: str | int, instrument: str | int, order: Order, position: int
+    evaluation: Evaluation, account: str | int, instrument: str | int, order: Order, position: int, asked: str | None
 ) -> Evaluation:
-    """Return the evaluation after an order has filled."""
+    """Return the evaluation after an order has filled: in a side of its own where the account holds sides apart."""
     parts: tuple[Any, ...] = tuple(order.split(":")) if isinstance(order, str) else tuple(order)
     if len(parts) == 2:
         parts = (*parts, None)
@@ -630,11 +635,26 @@ def _ordered(
         raise QueryError(Finding("invalid_value", f"`{order}` is no order", "write side:quantity:price"))
     side, quantity, price = parts
     bound = evaluation.bound
-    held = "net"
-    if position >= 0:
-        held = bound.snapshot.choices("positions", "position_side").word(bound.positions.row_of(position))
+    held = _side_of(bound, account, instrument, position, asked)
     fill = read_fill(bound, account, instrument, str(side), quantity, price or None, held)
+    after = fill.quantity + (bound.exact_position(fill.position)[0] if fill.position >= 0 else ZERO)
+    if held != "net" and after and (after > 0) != (held == "long"):
+        message = f"the order closes more than the {held} side of `{account}` holds"
+        raise QueryError(Finding("invalid_value", message, "sides are held apart: say the other --side to open it"))
     return Evaluation(evaluation.plan, with_fill(bound, fill), evaluation.threads)
+
+
+def _side_of(bound: Bound, account: str | int, instrument: str | int, position: int, asked: str | None) -> str:
+    """Return the position_side that an order fills: that of the position, else the side asked for of an account that
+    holds sides apart, else net.
+    """
+    p, sides = bound.positions, bound.snapshot.choices("positions", "position_side")
+    if position >= 0:
+        return sides.word(p.row_of(position))
+    code, number_ = _code(bound, account), instrument_number(bound, instrument)
+    rows = [i for i in range(int(p.start[code]), int(p.start[code + 1])) if int(p.instrument[i]) == number_]
+    apart = bool(rows) and all(sides.word(p.row_of(i)) != "net" for i in rows)
+    return asked if apart and asked is not None else "net"
 
 
 def _weight(weights: Mapping[str, Amount], name: str) -> Fraction:
@@ -689,14 +709,11 @@ def _smallest(
             place = of(start + sign * k * unit)
             return place if place is not None and wanted(place) else None
 
-        high = 1
-        while high <= limit and hit(high) is None:
-            high *= 2
-        if high > limit:
-            if limit < 1 or hit(limit) is None:
-                continue
-            high = limit
-        low = 0
+        low, high = 0, 1
+        while high < limit and hit(high) is None:
+            low, high = high, min(limit, _next(high, fine=down))
+        if high > limit or hit(high) is None:
+            continue
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if hit(middle) is None else (low, middle)
@@ -705,6 +722,16 @@ def _smallest(
         value = start + sign * high * unit
         found.append(Step(value, value - now, place.rank, place.light))
     return min(found, key=lambda s: abs(s.by), default=None)
+
+
+def _next(step: int, *, fine: bool) -> int:
+    """Return the number of units to try after one: twice as many, or where it matters each, and then an eighth more.
+
+    A light by quantity goes up and down as a position grows: what holds for a few sizes is not to be stepped over.
+    """
+    if not fine:
+        return 2 * step
+    return step + 1 if step < FINE else step + step // 8
 
 
 def number(value: Fraction | None) -> float | None:

@@ -17,18 +17,24 @@ from riskpolicy.plan.plan import Plan
 #: The lowest and the highest value there can be; None where nothing bounds it.
 Pair: TypeAlias = "tuple[Fraction | None, Fraction | None]"
 ZERO = Fraction(0)
-_KEYS = ("instrument", "open_interest", "fund_balance", "positions", "leverage", "lights", "position")
-_POSITION = ("side", "quantity", "adl_light")
+_KEYS = ("instrument", "open_interest", "mark_price", "fund_balance", "positions", "leverage", "lights", "position")
+_POSITION = ("side", "quantity", "adl_light", "entry_price", "leverage", "margin")
 _UNKNOWN: Pair = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
 class PublicReached:
-    """Bounds for the first or the last contract taken, as `Reached` has them from full data."""
+    """Bounds for the first or the last contract taken, as `Reached` and `Scenario` have them from full data.
+
+    They hold where a move reaches the contract; whether any does is not known. Moves are signed: those that take from a
+    long are above zero, from a short below.
+    """
 
     contracts: Pair
     deficit: Pair
     move: Pair
+    loss_of_profit: Pair = _UNKNOWN
+    loss_of_hedge: Pair = _UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +58,16 @@ class PublicExposure:
             name: {"contracts": _numbers(r.contracts), "deficit": _texts(r.deficit), "move": _numbers(r.move)}
             for name, r in (("first", self.first), ("last", self.last))
         }
-        scenario = {"loss_of_profit": [None, None], "loss_of_hedge": [None, None]}
+        scenarios = [
+            {"which": name, "move": _numbers(r.move), "loss_of_profit": _texts(r.loss_of_profit),
+             "loss_of_hedge": _texts(r.loss_of_hedge)}
+            for name, r in (("first", self.first), ("last", self.last))
+        ]  # fmt: skip
         return {
             "instrument": self.instrument, "side": self.side, "quantity": float(self.quantity),
             "mechanism": self.mechanism, "adl_rank": _numbers(self.adl_rank), "adl_light": _numbers(self.adl_light),
             "quantity_ahead": _numbers(self.quantity_ahead), **reached,
-            "scenarios": [{"which": which, **scenario} for which in ("first", "last")], "why": dict(self.why),
+            "scenarios": scenarios, "why": dict(self.why),
         }  # fmt: skip
 
 
@@ -85,13 +95,16 @@ def read_public(path: str | Path) -> Mapping[str, Any]:
 def public_exposure(plan: Plan, public: Mapping[str, Any]) -> PublicExposure:
     """Return what public data says of a position's exposure under a ruleset.
 
-    Keys: `instrument`; `open_interest`, contracts of one side; `position`: side (long or short), quantity (unsigned)
-    and, where the venue shows it, adl_light; and, where known, `fund_balance` (money), `positions` (holders on the
-    position's side), `leverage`: rows [up_to, contracts] of the other side by the leverage of the account (notional
-    over equity), rising, `up_to` null for no end; `lights`: contracts on the position's side by light, from 1 on.
+    Keys: `instrument`; `open_interest`, contracts of one side; `position`: side (long or short) and quantity (unsigned,
+    or signed without a side) and, where the venue shows it, adl_light; its entry_price, leverage and margin may be
+    there, though nothing follows from them, since a rank depends on those of all others. Where known: `mark_price`,
+    `fund_balance` (money of the instrument's fund), `positions` (holders on the position's side), `leverage`: rows
+    [up_to, contracts] of the other side by the leverage of the account (all its notional over equity; up to and with
+    `up_to`), rising, `up_to` null for no end; `lights`: contracts on the position's side by light, from 1 on.
     QueryError for what is missing, not known or no number.
 
-    The bounds hold in every book that fits the data and in which accounts settle in one currency; cf. `why`.
+    The bounds hold in every complete book (longs equal shorts) that fits the data, where nobody is in liquidation at
+    the mark, whoever is liquidated settles in one currency, and positions are whole lots; cf. `why`.
     """
     given = _Given(plan, public)
     return given.exposure()
@@ -113,10 +126,18 @@ class _Given:
             hint = suggestion(self.instrument, symbols) or f"instruments: {one_of(symbols)}"
             raise QueryError(Finding("unknown_id", f"the ruleset has no instrument `{self.instrument}`", hint))
         self.number = plan.instruments.number[self.instrument]
-        self.side = str(own.get("side"))
+        quantity, side = _number("position.quantity", own.get("quantity")), own.get("side")
+        if side is None and quantity:
+            side = "long" if quantity > 0 else "short"
+        self.side = str(side)
         if self.side not in ("long", "short"):
             raise QueryError(Finding("unknown_choice", f"`{self.side}` is no side", "say long or short"))
-        self.quantity = _amount("position.quantity", own.get("quantity"))
+        self.quantity = abs(quantity) if own.get("side") is None else _amount("position.quantity", quantity)
+        for name in ("entry_price", "leverage", "margin"):
+            if own.get(name) is not None:
+                _amount(f"position.{name}", own[name], zero=name == "margin")
+        mark = public.get("mark_price")
+        self.mark = None if mark is None else _amount("mark_price", mark)
         self.interest = _amount("open_interest", public.get("open_interest"))
         if self.quantity > self.interest:
             message = f"a position of {fraction_text(self.quantity)} is more than the open interest"
@@ -149,15 +170,17 @@ class _Given:
         if word in ("queue", "pro_rata", "plugin"):
             first = ahead if by_rank else (ZERO, self.interest)
             low = (ahead[0] or ZERO) + self.quantity if by_rank else self.quantity
-            last = (low, self.interest)
+            high = self.interest if not by_rank or ahead[1] is None else min(self.interest, ahead[1] + self.quantity)
+            last = (low, high)
             self.why["contracts"] = (
                 "the first is reached by more contracts than are ahead, the last by those and its own; both sides of a "
                 "market hold the open interest"
             )
-        deficit = self.deficit() if word != "none" else _UNKNOWN
+        taken = word in ("queue", "pro_rata", "plugin")
+        rest = (self.deficit(), self.move(), self.profit(), self.hedge()) if taken else (_UNKNOWN,) * 4
         return PublicExposure(
-            self.instrument, self.side, self.quantity, word, self.rank(ranked), self.lit(ranked), ahead,
-            PublicReached(first, deficit, self.move(first)), PublicReached(last, deficit, self.move(last)), self.why,
+            self.instrument, self.side, self.quantity, word, self.rank(ranked, ahead), self.lit(ranked), ahead,
+            PublicReached(first, *rest), PublicReached(last, *rest), self.why,
         )  # fmt: skip
 
     def ahead(self) -> Pair:
@@ -182,12 +205,15 @@ class _Given:
         self.why["quantity_ahead"] = "lights count positions, which may be of any size"
         return ZERO, rest
 
-    def rank(self, ranked: bool) -> Pair:
+    def rank(self, ranked: bool, ahead: Pair) -> Pair:
         if not ranked:
             return _UNKNOWN
         if self.holders is None:
-            self.why["adl_rank"] = "nobody says how many hold its side"
-            return Fraction(1), None
+            lot = self.plan.instruments.lot[self.number]
+            known = "" if lot is None else ": at most one for each lot that may be ahead"
+            self.why["adl_rank"] = f"nobody says how many hold its side{known}"
+            most = None if lot is None or ahead[1] is None else 1 + Fraction(ahead[1] // lot)
+            return Fraction(2 if ahead[0] else 1), most
         rules, n = self.plan.deleveraging, self.holders
         assert rules is not None
         if self.light is None or rules.lights_by_quantity:
@@ -217,37 +243,75 @@ class _Given:
             before.append(step)
         fund = self.plan.instruments.fund[self.number] if self.plan.instruments.fund else -1
         sure = any(
-            s.do == "takeover" and s.by == fund and s.price == "bankruptcy_price" and s.when is None and not s.unless
+            s.do == "takeover" and s.by == fund and s.when is None and not s.unless
             and s.max_net_notional is None and s.max_loss is None and s.solvency == "none"
             for s in before
         ) and all(
-            s.do in ("cancel_orders", "takeover") or (s.do == "immediate_or_cancel" and s.price == "bankruptcy_price"
-                                                      and not s.fee)
+            s.do == "cancel_orders"
+            or (s.do in ("takeover", "immediate_or_cancel") and s.price == "bankruptcy_price" and not s.fee)
             for s in before
         )  # fmt: skip
-        if sure and self.fund is not None:
-            self.why["deficit"] = "the fund takes over at the bankruptcy price first, as far as its balance goes"
-            return self.fund, None
+        lot = self.plan.instruments.lot[self.number]
+        if sure and self.fund is not None and lot is not None:
+            # A fund pays whole quanta for each position that it takes, so that it may run out a little sooner.
+            symbols = len(self.plan.instruments.symbols)
+            quantum = self.plan.requirements.quantum[int(self.plan.instruments.currency[self.number])]
+            rounding = quantum * 2 * symbols * (self.interest / lot)
+            self.why["deficit"] = (
+                "the fund takes over at the bankruptcy price first, as far as its balance goes, less rounding"
+            )
+            return max(ZERO, self.fund - rounding), None
         self.why["deficit"] = "positions may be taken before anybody is below zero; nothing bounds a loss from above"
         return ZERO, None
 
-    def move(self, contracts: Pair) -> Pair:
-        """Return the least move at which so many contracts of the other side can be in liquidation."""
-        low = contracts[0]
+    def move(self) -> Pair:
+        """Return the moves at which anybody opposite can be in liquidation.
+
+        A bound for the last contract too: the ranking may be another at another mark, and whoever loses by being
+        deleveraged may be liquidated himself, so that the contracts ahead bound no move.
+        """
+        least = self.least_move()
+        if self.side == "long":
+            return least, None
+        return Fraction(-1), -least
+
+    def least_move(self) -> Fraction:
+        """Return a move, zero or more, up to which nobody opposite is in liquidation."""
         rate = self.steepest()
-        if low is None or self.leverage is None or rate is None:
-            self.why["move"] = "without the other side's leverage, or with rules of another form, nothing is said"
-            return ZERO if low is not None else None, None
-        left = low
-        for highest, size in reversed(self.leverage):
-            left -= size
-            if left < 0 or highest is None:
-                # Equity falls by a move's part of the notional; the margin rises to at most the steepest rate of it.
-                found = ZERO if highest is None else (1 / highest - rate) / (1 + rate)
-                self.why["move"] = "nobody is liquidated sooner than leverage and the steepest margin rate let it"
-                return max(ZERO, found), None
-        self.why["move"] = "the distribution holds fewer contracts than are needed"
-        return ZERO, None
+        if self.leverage is None or rate is None:
+            self.why["move"] = "without the other side's leverage, or with rules of another form, only the direction"
+            return ZERO
+        if sum((size for _, size in self.leverage), ZERO) < self.interest:
+            self.why["move"] = "the distribution of leverage leaves a part of the open interest out: only the direction"
+            return ZERO
+        highest = next(end for end, size in reversed(self.leverage) if size)
+        if highest is None:
+            self.why["move"] = "some opposite may have any leverage: only the direction"
+            return ZERO
+        self.why["move"] = "nobody is liquidated sooner than leverage and the steepest margin rate let it"
+        # Equity falls by a move's part of the notional; the margin rises to at most the steepest rate of it.
+        return max(ZERO, (1 / highest - rate) / (1 + rate))
+
+    def profit(self) -> Pair:
+        """Return the profit forgone against the mark."""
+        rules = self.plan.deleveraging
+        if rules is not None and rules.price == "mark_price":
+            self.why["loss_of_profit"] = "positions are closed at the mark"
+            return ZERO, ZERO
+        self.why["loss_of_profit"] = "the price at which positions are closed depends on who is bankrupt"
+        return _UNKNOWN
+
+    def hedge(self) -> Pair:
+        """Return the notional of an opposite leg that is left over."""
+        inverse = self.plan.instruments.inverse[self.number]
+        if self.mark is None or (self.side == "long") != inverse:
+            self.why["loss_of_hedge"] = (
+                "no more than all of it is left without its hedge, at a mark that nothing bounds"
+            )
+            return ZERO, None
+        self.why["loss_of_hedge"] = "no more than all of it is left without its hedge, and its notional only falls"
+        size = self.quantity * self.plan.instruments.contract_size_exact[self.number]
+        return ZERO, size / self.mark if inverse else size * self.mark
 
     def steepest(self) -> Fraction | None:
         """Return the highest maintenance rate there is, None where accounts are liquidated by another rule."""
@@ -256,7 +320,7 @@ class _Given:
         usual = (
             t.of_equity == 1 and t.of_maintenance == -1 and not any((t.of_pnl, t.of_notional, t.of_wallet, t.constant))
         )
-        if not usual or plan.instruments.inverse[number] or plan.release is not None:
+        if not usual or plan.instruments.inverse[number] or plan.release is not None or plan.requirements.rounded_up:
             return None
         if any(table.curved or table.entry_basis for table in plan.tiers.tables):
             return None
@@ -270,13 +334,20 @@ def _known(what: str, given: Mapping[str, Any], keys: Sequence[str]) -> None:
         raise QueryError(Finding("unknown_key", f"{what} has no `{unknown[0]}`", hint))
 
 
-def _amount(name: str, value: Any, *, zero: bool = False) -> Fraction:
+def _number(name: str, value: Any) -> Fraction:
     try:
         found = exact(parse_decimal(value) if isinstance(value, str) else value)
     except (NumberError, TypeError, ValueError, OverflowError, ArithmeticError):
         message = f"public data lack `{name}`" if value is None else f"`{name}`: `{value}` is no number"
         raise QueryError(Finding("missing_value" if value is None else "wrong_type", message, "a number")) from None
-    if found < 0 or (found == 0 and not zero) or isinstance(value, bool):
+    if isinstance(value, bool):
+        raise QueryError(Finding("wrong_type", f"`{name}`: `{value}` is no number", "a number"))
+    return found
+
+
+def _amount(name: str, value: Any, *, zero: bool = False) -> Fraction:
+    found = _number(name, value)
+    if found < 0 or (found == 0 and not zero):
         raise QueryError(Finding("not_positive", f"`{name}` is {value}", "a number above zero"))
     return found
 

@@ -89,9 +89,11 @@ def public_report(found: PublicExposure) -> RenderableType:
         ("bankrupt opposite, last contract", found.last.contracts, ""),
         ("move, first contract", found.first.move, "move"), ("move, last contract", found.last.move, ""),
         ("their deficit", found.first.deficit, "deficit"),
+        ("profit lost", found.first.loss_of_profit, "loss_of_profit"),
+        ("hedge lost", found.first.loss_of_hedge, "loss_of_hedge"),
     ]  # fmt: skip
     for name, (low, high), _ in rows:
-        form = _size if name.startswith("move") else _number
+        form = _percent if name.startswith("move") else _number
         table.add_row(name, form(low), form(high))
     head = f"{found.side} {quantity(float(found.quantity))} contracts of {found.instrument}. {_SAYS[found.mechanism]}"
     note = "Bounds from public data: in every book that fits them the truth is between; - is no bound."
@@ -107,10 +109,6 @@ def _mean(mean: dict[str, Fraction | None]) -> str:
 
 def _percent(value: Fraction | None) -> str:
     return "-" if value is None else f"{float(value):+.4%}"
-
-
-def _size(value: Fraction | None) -> str:
-    return "-" if value is None else f"{float(value):.4%}"
 
 
 def _number(value: Fraction | None) -> str:

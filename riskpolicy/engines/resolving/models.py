@@ -58,7 +58,7 @@ def execution_model(evaluation: Evaluation, name: Execution | str | None) -> Exe
             continue
         first, *rest = [x or Fraction(0) for x in numbers]
         if name == "linear":
-            slopes[symbol] = first
+            slopes[symbol], exponents[symbol] = first, Fraction(1)
         elif name == "sqrt":
             slopes[symbol], exponents[symbol] = first * rest[0] / sqrt(rest[1]), Fraction(1, 2)
         else:

@@ -12,6 +12,9 @@ from math import gcd as long_gcd
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object, int*) except? -1
     object alloc "PyType_GenericAlloc"(PyTypeObject*, Py_ssize_t)
+    char* PyOS_double_to_string(double, char, int, int, int*) except NULL
+    void PyMem_Free(void*)
+    void PyObject_GC_UnTrack(void*)
 
 
 cdef object gcd(object a, object b):
@@ -42,6 +45,8 @@ cdef object lowest(object numerator, object denominator):
     made = alloc(<PyTypeObject*> Exact, 0)
     made._numerator = numerator
     made._denominator = denominator
+    # It holds two whole numbers and never anything else: no cycle for the collector to look for.
+    PyObject_GC_UnTrack(<void*> made)
     return made
 
 
@@ -224,3 +229,47 @@ def exact_of(numerator, denominator=1):
         numerator, denominator = -numerator, -denominator
     g = gcd(numerator, denominator)
     return lowest(numerator, denominator) if g == 1 else lowest(numerator // g, denominator // g)
+
+
+def shortest(double value):
+    """Return the shortest decimal that reads back as the float, as a fraction.
+
+    ValueError for NaN and OverflowError for infinity, as fractions have it.
+    """
+    cdef char* text
+    cdef char* c
+    cdef long long digits = 0
+    cdef int places = 0, exponent = 0
+    cdef bint negative = False, point = False
+    if value != value or value - value != 0:
+        return Fraction(value)
+    text = PyOS_double_to_string(value, c"r", 0, 0, NULL)
+    try:
+        c = text
+        if c[0] == c"-":
+            negative = True
+            c += 1
+        # At most 17 digits, so they fit into a word.
+        while c[0] and c[0] != c"e":
+            if c[0] == c".":
+                point = True
+            else:
+                digits = digits * 10 + (c[0] - c"0")
+                places += point
+            c += 1
+        if c[0] == c"e":
+            exponent = int(c + 1)
+    finally:
+        PyMem_Free(text)
+    places -= exponent
+    while digits and places > 0 and digits % 10 == 0:
+        digits //= 10
+        places -= 1
+    if negative:
+        digits = -digits
+    if places <= 0 or digits == 0:
+        return lowest((<object> digits) * (<object> 10) ** (-places) if digits else 0, 1)
+    return exact_of(digits, POWERS[places] if places < 19 else (<object> 10) ** places)
+
+
+cdef tuple POWERS = tuple([10**k for k in range(19)])

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
-from riskpolicy._rational import exact_of
+from riskpolicy._rational import exact_of, shortest
 
 #: Longer numbers are refused before they are converted: exactness must not cost unbounded time.
 MAX_NUMBER_LENGTH = 100
@@ -53,7 +53,7 @@ def parse_rate(text: str) -> Decimal:
 def exact(value: int | float | Decimal | Fraction | str) -> Fraction:
     """Return the exact value: a float means its shortest decimal, text the decimal that it writes."""
     if isinstance(value, float):
-        return exact_of(*Decimal(repr(value)).as_integer_ratio())
+        return shortest(value)
     if isinstance(value, str):
         value = parse_decimal(value)
     try:

@@ -3,13 +3,14 @@
 import math
 import operator
 import pickle
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riskpolicy._rational import Exact, exact_of
+from riskpolicy._rational import Exact, exact_of, shortest
 
 WHOLE = st.one_of(st.integers(-20, 20), st.integers(-(2**70), 2**70), st.sampled_from([2**63, -(2**63), 2**63 - 1]))
 PAIRS = st.tuples(WHOLE, WHOLE.filter(bool))
@@ -84,3 +85,22 @@ def test_other_kinds_go_the_way_of_fractions():
     assert exact_of(1, 2) + 0.25 == 0.75
     assert math.isinf(exact_of(1, 2) + math.inf)
     assert exact_of(1, 2) < math.inf
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**9), 10**9).map(lambda n: n / 1000))
+def test_a_float_means_its_shortest_decimal(value):
+    found = shortest(value)
+    assert type(found) is Exact
+    assert (found.numerator, found.denominator) == Decimal(repr(value)).as_integer_ratio()
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 5e-324, 1.7976931348623157e308, 1e16, 1e22, 123456789012345680.0, -1e-5])
+def test_floats_at_the_ends_of_what_can_be_written(value):
+    assert shortest(value) == Fraction(Decimal(repr(value)))
+    assert math.gcd(shortest(value).numerator, shortest(value).denominator) == 1
+
+
+def test_what_is_no_number_is_refused():
+    for value, error in ((math.nan, ValueError), (math.inf, OverflowError), (-math.inf, OverflowError)):
+        with pytest.raises(error):
+            shortest(value)

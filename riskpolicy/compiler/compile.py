@@ -16,7 +16,7 @@ from riskpolicy.compiler.trigger import AMOUNTS, NotASumError, compile_trigger
 from riskpolicy.errors import RulesetError, one_of, suggestion
 from riskpolicy.expressions.tree import Tree
 from riskpolicy.expressions.units import MONEY, PRICE, UnitCheck
-from riskpolicy.numbers import NumberError, parse_decimal
+from riskpolicy.numbers import NumberError, exact, parse_decimal
 from riskpolicy.plan.plan import (
     Collateral,
     Deleveraging,
@@ -123,7 +123,7 @@ class _Compiler:
             number.update((alias, number[symbol]) for alias in group.aliases.get(symbol, ()))
         netting: dict[str, int] = {}
         funds = [f.id for f in self.ruleset.funds]
-        sizes = tuple(Fraction(group.contract_size) for _, group in groups)
+        sizes = tuple(exact(group.contract_size) for _, group in groups)
         return Instruments(
             symbols=tuple(symbol for symbol, _ in groups),
             number=number,
@@ -136,8 +136,8 @@ class _Compiler:
                 [netting.setdefault(group.netting or f" {symbol}", len(netting)) for symbol, group in groups], np.int32
             ),
             fund=tuple(funds.index(group.fund) if group.fund else -1 for _, group in groups),
-            lot=tuple(None if group.lot is None else Fraction(group.lot) for _, group in groups),
-            tick=tuple(None if group.tick is None else Fraction(group.tick) for _, group in groups),
+            lot=tuple(None if group.lot is None else exact(group.lot) for _, group in groups),
+            tick=tuple(None if group.tick is None else exact(group.tick) for _, group in groups),
         )
 
     def requirements(self) -> Requirements:
@@ -148,7 +148,7 @@ class _Compiler:
             orders=margin.orders == "larger_side",
             bankruptcy=margin.bankruptcy,
             whole_ticks=margin.price_rounding == "conservative",
-            quantum=tuple(Fraction(currency.quantum) for currency in self.ruleset.currencies.values()),
+            quantum=tuple(exact(currency.quantum) for currency in self.ruleset.currencies.values()),
         )
 
     def collateral(self, currencies: tuple[str, ...]) -> Collateral | None:

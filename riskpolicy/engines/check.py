@@ -266,19 +266,19 @@ class _Check:
         """The bucket as it would be."""
         position, realized = filled(self.held, self.quantity, self.asked.price, plan=self.plan)
         if self.asked.leverage is not None:
-            position = replace(position, leverage=self.asked.leverage)
+            position = position._replace(leverage=self.asked.leverage)
         change = Change(balance=realized * position.conversion)
         if self.asked.position in self.before.members:
-            change = replace(change, held={self.asked.position: position})
+            change = change._replace(held={self.asked.position: position})
         else:
-            change = replace(change, added=(position,))
+            change = change._replace(added=(position,))
         after = ExactBucket(self.bound, self.asked.bucket, change)
         if not self.adds or self.bound.buckets.instrument[self.asked.bucket] == CROSS:
             return after
         # What an isolated position lacks for its initial margin comes from the cross balance, as far as that is free.
         lacks = max(Fraction(0), after.initial_margin - after.initial_equity)
         given = min(lacks, max(Fraction(0), self._free()))
-        return ExactBucket(self.bound, self.asked.bucket, replace(change, balance=change.balance + given))
+        return ExactBucket(self.bound, self.asked.bucket, change._replace(balance=change.balance + given))
 
     def _free(self) -> Fraction:
         """Return what the cross bucket beside an isolated one could give."""

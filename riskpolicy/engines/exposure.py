@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
@@ -520,7 +520,7 @@ class _Source:
 
 
 def _with(held: Holding, quantity: Fraction, leverage: Fraction | None) -> Holding:
-    return replace(held, quantity=quantity, leverage=held.leverage if leverage is None else leverage)
+    return held._replace(quantity=quantity, leverage=held.leverage if leverage is None else leverage)
 
 
 def exposure(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from riskpolicy.engines.core.bound import Bound
 from riskpolicy.engines.core.exact import exact_bucket_row
 from riskpolicy.engines.core.funds import fund_behind, fund_number
+from riskpolicy.engines.core.margins import BucketColumns
 from riskpolicy.engines.core.ordering import Key, order_rows
 from riskpolicy.engines.core.programs import decide
 from riskpolicy.engines.core.standing import flagged
@@ -56,7 +57,7 @@ class Liquidation:
     decisions that needed exact arithmetic.
     """
 
-    def __init__(self, bound: Bound, columns: Mapping[str, Source]) -> None:
+    def __init__(self, bound: Bound, columns: BucketColumns) -> None:
         self.bound = bound
         self.columns = columns
         self.count = len(bound.buckets.account)
@@ -103,7 +104,7 @@ class Liquidation:
         rank = np.full(self.count, -1, np.int64)
         rows = np.flatnonzero(self.triggered)
         declared = self.bound.plan.order
-        taken = {k.column: self.columns[k.column].at(rows) for k in declared}
+        taken = {k.column: self._column(k.column, rows) for k in declared}
         keys = [Key(taken[k.column].column(), taken[k.column].bound_column(), k.descending) for k in declared]
 
         def exact(i: int) -> list[Fraction | float]:
@@ -120,7 +121,8 @@ class Liquidation:
         def bucket(i: int) -> int:
             return i if rows is None else int(rows[i])
 
-        columns, count = self.columns, self.count
+        columns: Mapping[str, Source] = self.columns
+        count = self.count
         if rows is not None:
             columns, count = {n: self._column(n, rows) for n in rule.program.inputs}, len(rows)
         holds, exact = decide(
@@ -138,6 +140,6 @@ class Liquidation:
         if name == "state":
             return Source(self.state.astype(np.float64)).at(rows)
         if not name.startswith("fund_"):
-            return self.columns[name].at(rows)
+            return self.columns.at(name, rows)
         values = [fund_number(self.bound, fund_behind(self.bound, int(row)), name) for row in rows]
         return Source(np.array([math.nan if v is None else float(v) for v in values]))

@@ -94,7 +94,7 @@ def resolve(evaluation: Evaluation, execution: Execution | str | None, events: S
 def _joined(one: Resolution, other: Resolution) -> Resolution:
     """Return two resolutions as one; events of the second are numbered after those of the first."""
     first = one.ledger.events
-    entries = [*one.ledger.entries, *(replace(e, event=e.event + first) for e in other.ledger.entries)]
+    entries = [*one.ledger.entries, *(e._replace(event=e.event + first) for e in other.ledger.entries)]
     ledger = Ledger(one.ledger.quantum, entries, first + other.ledger.events)
     residual = {
         c: one.residual.get(c, Fraction(0)) + other.residual.get(c, Fraction(0))

@@ -91,7 +91,8 @@ def _recoded(parts: Sequence[Coded]) -> list[Ids]:
     kinds = {type(label) for part in labels for label in part}
     if str in kinds and int in kinds:
         labels = [[str(label) for label in part] for part in labels]
-    words = sorted(set().union(*labels))
+    # A tuple of plain texts is nothing that the garbage collector would walk through again and again.
+    words = tuple(sorted(set().union(*labels)))
     number = dict(zip(words, range(len(words)), strict=True))
     out = []
     for part, codes, of_part in zip(parts, used, labels, strict=True):

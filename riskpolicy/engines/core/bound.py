@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from riskpolicy.kernel import _kernel
+from riskpolicy.numbers import exact
 from riskpolicy.plan.plan import Collateral, Curve, Market, Plan
 from riskpolicy.snapshot.columns import Ids, Label, Numbers, plain
 from riskpolicy.snapshot.snapshot import Snapshot
@@ -24,7 +25,7 @@ Ints = npt.NDArray[np.int32]
 
 CROSS = -1
 #: What money is worth in its own currency: one object, so that nobody need multiply by it.
-ONE = Fraction(1)
+ZERO, ONE = exact(0), exact(1)
 LONG, SHORT, FLAT = 0, 1, 2
 #: Keys of tier tables, in the kernel's order.
 KEYS = ("notional", "coin", "contracts", "quote_value")
@@ -253,8 +254,8 @@ class Bound:
 
     def exact_funding(self, i: int) -> Fraction:
         """Return the exact accrued funding of position i."""
-        given = self.snapshot.numbers("positions", "accrued_funding")
-        return Fraction(0) if given is None else given.exact(self.positions.row_of(i)) or Fraction(0)
+        given = self.snapshot.tables["positions"].get("accrued_funding")
+        return ZERO if given is None else given.exact(self.positions.row_of(i)) or ZERO  # type: ignore[union-attr]
 
     def exact_order(self, r: int) -> Fraction:
         """Return the exact signed quantity of order r."""

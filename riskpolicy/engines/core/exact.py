@@ -8,22 +8,23 @@ from __future__ import annotations
 import math
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
 
 from riskpolicy.engines.core.bound import ONE, Bound, exact_key
 from riskpolicy.engines.core.funds import fund_behind, fund_number
 from riskpolicy.engines.core.once import once
+from riskpolicy.numbers import exact
 from riskpolicy.plan.plan import Curve, Plan, Tier
 
-ZERO = Fraction(0)
+ZERO = exact(0)
 #: A number of a row; infinity and NaN (for a missing number) are floats.
 Number: TypeAlias = Fraction | float
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(NamedTuple):
     """Exact terms of a position, held or supposed: signed contracts, prices, and the numbers around it.
 
     `wallet` is the balance behind its bucket; `conversion` what its settlement currency is worth in the bucket's.
@@ -37,6 +38,11 @@ class Holding:
     wallet: Fraction = ZERO
     accrued_funding: Fraction = ZERO
     conversion: Fraction = ONE
+
+    def of_size(self, quantity: Fraction) -> Holding:
+        """Return the same with other contracts."""
+        _, _, entry, mark, leverage, wallet, funding, conversion = self
+        return Holding(self.instrument, quantity, entry, mark, leverage, wallet, funding, conversion)
 
 
 def filled(held: Holding, quantity: Fraction, price: Fraction, *, plan: Plan) -> tuple[Holding, Fraction]:
@@ -54,12 +60,12 @@ def filled(held: Holding, quantity: Fraction, price: Fraction, *, plan: Plan) ->
             entry = abs(after) / sum((size / at for size, at in parts), ZERO)
         else:
             entry = sum((size * at for size, at in parts), ZERO) / abs(after)
-        return replace(held, quantity=after, entry_price=entry), ZERO
+        return held._replace(quantity=after, entry_price=entry), ZERO
     closed = -quantity if abs(quantity) <= abs(held.quantity) else held.quantity
     size = closed * plan.instruments.contract_size_exact[held.instrument]
     change = 1 / held.entry_price - 1 / price if inverse else price - held.entry_price
     entry = held.entry_price if held.quantity * after >= 0 else price
-    return replace(held, quantity=after, entry_price=entry), size * change
+    return held._replace(quantity=after, entry_price=entry), size * change
 
 
 class ExactPosition:
@@ -162,20 +168,19 @@ class ExactPosition:
         return -(-margin // quantum) * quantum
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What is different from the snapshot in one bucket: holdings by position, new ones, balance and open orders.
 
     An order is (instrument, signed contracts); `marks` replaces mark prices by instrument. `known` are positions as
     they are, with what is computed of them already; `wallet` is the balance of the snapshot where that was read before.
     """
 
-    held: Mapping[int, Holding] = field(default_factory=dict)
+    held: Mapping[int, Holding] = MappingProxyType({})
     added: tuple[Holding, ...] = ()
     balance: Fraction = ZERO
     orders: tuple[tuple[int, Fraction], ...] = ()
-    marks: Mapping[int, Fraction] = field(default_factory=dict)
-    known: Mapping[int, ExactPosition] = field(default_factory=dict)
+    marks: Mapping[int, Fraction] = MappingProxyType({})
+    known: Mapping[int, ExactPosition] = MappingProxyType({})
     wallet: Fraction | None = None
 
 
@@ -202,8 +207,10 @@ class ExactBucket:
                 changed = change.held.get(i)
                 if changed is None:
                     held = holding(self.bound, i, self.wallet_balance)
+                elif changed.wallet == self.wallet_balance:
+                    held = changed
                 else:
-                    held = replace(changed, wallet=self.wallet_balance)
+                    held = changed._replace(wallet=self.wallet_balance)
                 known = ExactPosition(self.bound, self._marked(held))
             yield known
         for held in change.added:
@@ -211,7 +218,7 @@ class ExactBucket:
 
     def _marked(self, held: Holding) -> Holding:
         mark = self.change.marks.get(held.instrument)
-        return held if mark is None else replace(held, mark_price=mark)
+        return held if mark is None else held._replace(mark_price=mark)
 
     def _sum(self, of: Callable[[ExactPosition], Fraction]) -> Fraction:
         total = ZERO
@@ -292,11 +299,11 @@ class ExactBucket:
             for more, sign in ((buys, 1), (sells, -1)):
                 legs = [(k, h) for k, h in zip(members, held, strict=True) if h.quantity * sign > 0]
                 of = legs[0][1] if legs else supposed
-                out.append(OpenSize(tuple(k for k, _ in legs), replace(of, quantity=of.quantity + sign * more)))
+                out.append(OpenSize(tuple(k for k, _ in legs), of._replace(quantity=of.quantity + sign * more)))
             return out
         of = held[0] if held else supposed
         both = (of.quantity + buys, of.quantity - sells)
-        return [OpenSize(tuple(members), replace(of, quantity=max(both, key=abs)))]
+        return [OpenSize(tuple(members), of._replace(quantity=max(both, key=abs)))]
 
     def supposed(self, number: int) -> Holding:
         """Return a position of no contracts in an instrument, entered at the mark."""
@@ -331,16 +338,8 @@ def holding(bound: Bound, i: int, wallet: Fraction) -> Holding:
     """Return the exact terms of position i."""
     number = int(bound.positions.instrument[i])
     quantity, entry_price, leverage = bound.exact_position(i)
-    return Holding(
-        number,
-        quantity,
-        entry_price,
-        bound.exact_mark(number),
-        leverage,
-        wallet,
-        bound.exact_funding(i),
-        bound.exact_conversion(i),
-    )
+    mark, funding, conversion = bound.exact_mark(number), bound.exact_funding(i), bound.exact_conversion(i)
+    return Holding(number, quantity, entry_price, mark, leverage, wallet, funding, conversion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,6 +423,8 @@ def _of_position(name: str) -> Callable[[ExactPosition, ExactBucket], Number]:
 
 _IN_BUCKET: dict[str, Callable[[ExactPosition, ExactBucket], Number]] = {
     **{name: _of_position(name) for name in _POSITION},
+    # The balance as it is now: a position that has not changed may have been kept from before.
+    "wallet_balance": lambda _, b: b.wallet_balance,
     "initial_margin": lambda p, _: p.initial_margin or ZERO,
     **{f"bucket_{name}": _of_bucket(name) for name in _BUCKET if name != "wallet_balance"},
 }

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from riskpolicy.arrow import library
 from riskpolicy.numbers import fraction_text
@@ -23,8 +23,7 @@ class LedgerError(ArithmeticError):
     """An event that does not sum to zero, or an amount beyond 64 bits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One posting: `amount` quanta of `currency`, or `contracts` of `instrument`."""
 
     event: int
@@ -59,10 +58,11 @@ class Ledger:
         """
         rows = [(a, c, x) for a, c, x in money if x]
         sizes = [(a, i, x) for a, i, x in contracts if x]
-        sums: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
-        for kind, of in (("money", rows), ("contracts", sizes)):
-            for _, name, x in of:
-                sums[kind, name] += x
+        sums: dict[tuple[str, str], int | Fraction] = defaultdict(int)
+        for _, name, x in rows:
+            sums["money", name] += x
+        for _, name, size in sizes:
+            sums["contracts", name] += size
         wrong = {name: total for name, total in sums.items() if total}
         if wrong:
             raise LedgerError(f"event `{what}` does not sum to zero: {wrong}")

@@ -71,9 +71,7 @@ class Margins:
     @cached_property
     def margin_ratio(self) -> Floats:
         """maintenance / equity; infinite where equity <= 0 and margin is due, 0 where none is due."""
-        safe = np.where(self.equity > 0, self.equity, 1.0)
-        ratio = np.where(self.equity > 0, self.bucket_maintenance / safe, np.inf)
-        return np.where(self.bucket_maintenance == 0, 0.0, ratio)
+        return _ratio(self.bucket_maintenance, self.equity)
 
 
 class MarginPass:
@@ -202,6 +200,11 @@ def _decide_tier(bound: Bound, i: int, tier: Ints, key: Fraction) -> bool:
     return changed
 
 
+def _ratio(maintenance: Floats, equity: Floats) -> Floats:
+    ratio = np.where(equity > 0, maintenance / np.where(equity > 0, equity, 1.0), np.inf)
+    return np.where(maintenance == 0, 0.0, ratio)
+
+
 class _Columns(Mapping[str, Source]):
     """Columns by name, each made by the method `_name` when it is first read.
 
@@ -279,15 +282,26 @@ class BucketColumns(_Columns):
         return Source(m.bucket_initial, bounds=(parts + self._held * UNIT * sizes) * SLACK)
 
     def _margin_ratio(self) -> Source:
+        return self._ratios(self.margins.margin_ratio, slice(None))
+
+    def at(self, name: str, rows: npt.NDArray[np.int64]) -> Source:
+        """Return a column at some rows; the margin ratio is not computed for all others."""
+        if name == "margin_ratio" and name not in self._made:
+            return self._ratios(_ratio(self.margins.bucket_maintenance[rows], self.margins.equity[rows]), rows)
+        return self[name].at(rows)
+
+    def _ratios(self, ratio: Floats, rows: slice | npt.NDArray[np.int64]) -> Source:
         m = self.margins
-        sure = m.equity > m.equity_doubt
-        safe = np.where(sure, m.equity - m.equity_doubt, 1.0)
-        finite = np.where(sure, m.margin_ratio, 0.0)
-        wide = (m.maintenance_doubt + finite * m.equity_doubt) / safe + UNIT * finite
+        equity, equity_doubt = m.equity[rows], m.equity_doubt[rows]
+        maintenance, maintenance_doubt = m.bucket_maintenance[rows], m.maintenance_doubt[rows]
+        sure = equity > equity_doubt
+        safe = np.where(sure, equity - equity_doubt, 1.0)
+        finite = np.where(sure, ratio, 0.0)
+        wide = (maintenance_doubt + finite * equity_doubt) / safe + UNIT * finite
         # Where equity is below zero for certain and margin due, the ratio is infinite for certain.
-        lost = (m.equity < -m.equity_doubt) & (m.bucket_maintenance > m.maintenance_doubt)
-        none = (m.bucket_maintenance == 0) & (m.maintenance_doubt == 0)
-        return Source(m.margin_ratio, bounds=np.where(none | lost, 0.0, np.where(sure, wide * SLACK, np.inf)))
+        lost = (equity < -equity_doubt) & (maintenance > maintenance_doubt)
+        none = (maintenance == 0) & (maintenance_doubt == 0)
+        return Source(ratio, bounds=np.where(none | lost, 0.0, np.where(sure, wide * SLACK, np.inf)))
 
     @property
     def _held(self) -> int:

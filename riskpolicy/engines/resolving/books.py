@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import ChainMap
 from collections.abc import Mapping
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -92,6 +91,7 @@ class Books:
         self.now: dict[int, ExactBucket] = {}
         self.known: dict[int, ExactPosition] = {}
         self.wallets: dict[int, Fraction] = {}
+        self.names: dict[int, str] = {}
         # Where margins depend on the wallet, a position is another one whenever the balance moves.
         formulas = [t.formula for t in self.plan.tiers.tables if t.formula is not None]
         self.walletless = all("wallet_balance" not in r.program.inputs for r in (self.plan.initial, *formulas))
@@ -175,7 +175,10 @@ class Books:
 
     def name(self, bucket: int) -> str:
         """Return a bucket's account."""
-        return str(self.bound.account(int(self.bound.buckets.account[bucket])))
+        found = self.names.get(bucket)
+        if found is None:
+            found = self.names[bucket] = str(self.bound.account(int(self.bound.buckets.account[bucket])))
+        return found
 
     def symbol(self, number: int) -> str:
         """Return the symbol of an instrument."""
@@ -243,7 +246,8 @@ class Books:
         now = self.bucket(bucket)
         share = Fraction(1)
         position = now.positions[now.members.index(i)]
-        if word == "bankruptcy_price" and len(self.left(bucket)) > 1 and self.plan.requirements.bankruptcy != "account":
+        shared = word == "bankruptcy_price" and self.plan.requirements.bankruptcy != "account"
+        if shared and sum(held.quantity != 0 for held in now.positions) > 1:
             of_maintenance = self.plan.requirements.bankruptcy == "maintenance"
             total = now.maintenance_margin if of_maintenance else now.notional
             own = position.maintenance_margin if of_maintenance else position.notional
@@ -336,7 +340,7 @@ class Books:
         p = self.holding(i)
         released = self.worth(p.instrument, -quantity, p.entry_price) * p.conversion
         self.add(bucket, cash - released)
-        self.held[i] = replace(p, quantity=p.quantity + quantity)
+        self.held[i] = p.of_size(p.quantity + quantity)
         self.known.pop(i, None)
         self.now.pop(bucket, None)
 

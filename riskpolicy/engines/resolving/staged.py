@@ -186,7 +186,7 @@ class Staged(Losses):
         for fill in fills:
             gained -= self.fee(p.instrument, fill, step) * p.conversion
             gained += self.realized(after, fill) * p.conversion
-            after = replace(after, quantity=after.quantity + fill.quantity)
+            after = after._replace(quantity=after.quantity + fill.quantity)
         balance = self.balance.get(bucket, ZERO) + gained
         return ExactBucket(self.bound, bucket, Change({**self.held, i: after}, balance=balance))
 

@@ -213,6 +213,21 @@ def test_less_than_a_lot_is_not_passed_on_to_a_smaller_position():
 small = books(most=4)
 
 
+def test_lots_leave_the_least_leverage_too():
+    # Rounded one by one, 0.41 of each small one and 1.77 of the large one would leave a small one at 1.67.
+    of = [candidate("a", 100, equity=100), *(candidate(f"b{k}", 1, equity=F("0.6"), rank=k + 2) for k in range(3))]
+    assert policy("least_leverage")(demand(3), of).given == (0, 1, 1, 1)
+
+
+def test_a_part_at_a_price_beyond_the_bankruptcy_price_is_not_taken():
+    # At 90 all ten cost 100: equity of 99 is bankrupt at 90.1, so that even one contract leaves nine worth less than
+    # nothing there. With 100 the prices meet.
+    of = [candidate("a", 10, equity=99), candidate("b", 10, equity=100, rank=2)]
+    found = policy("random_start")(demand(1), of)
+    assert found.given == (0, 1)
+    assert set(found.skipped) <= {None, "bankruptcy prices do not overlap", "not reached"}
+
+
 def able(candidates):
     return [min(c.cap, c.contracts) for c in candidates]
 
@@ -290,6 +305,7 @@ def test_capped_pro_rata_of_profit_is_the_convex_programme(book):
 def test_the_largest_leverage_left_is_the_least(book):
     of, candidates = book
     exact = policy("least_leverage", whole_lots=False)(of, candidates)
+    in_lots = policy("least_leverage")(of, candidates)
     lost = [c.equity <= 0 for c in candidates]
 
     def worst(given_):
@@ -299,9 +315,12 @@ def test_the_largest_leverage_left_is_the_least(book):
     gone = sum(x for x, out in zip(able(candidates), lost, strict=True) if out)
     first = sum(g for g, out in zip(exact.given, lost, strict=True) if out)
     assert first == min(gone, of.contracts)
-    for point in feasible(candidates, min(of.contracts, sum(able(candidates)))):
-        if sum(x for x, out in zip(point, lost, strict=True) if out) == first:
-            assert worst(exact.given) <= worst(point)
+    assert sum(g for g, out in zip(in_lots.given, lost, strict=True) if out) == first
+    points = [
+        worst(point) for point in feasible(candidates, min(of.contracts, sum(able(candidates))))
+        if sum(x for x, out in zip(point, lost, strict=True) if out) == first
+    ]  # fmt: skip
+    assert worst(exact.given) <= worst(in_lots.given) == min(points)
 
 
 @settings(max_examples=40, deadline=None)

@@ -83,7 +83,7 @@ POLICIES: dict[str, Listed] = {
         'Q q / sum q; with `rule="min_max"` the least largest x / q',
     ),
     "least_leverage": Listed(
-        least_leverage, (*_SHARES, "entry_free"), (*_SMOOTH, "path_independent"),
+        least_leverage, (*_SHARES, *_FREE, "budget_monotone"), ("split_proof",),
         "the largest leverage left is as small as it can be",
         "what stays is min(q, level E / m); who has E <= 0 goes first",
     ),

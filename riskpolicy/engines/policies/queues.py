@@ -98,8 +98,8 @@ def capped_queue(*, numeraire: Numeraire = "money", whole_lots: bool = True) -> 
 def random_start(*, numeraire: Numeraire = "contracts", overlap: bool = True, whole_lots: bool = True) -> AllocateAdl:
     """From a start drawn by the demand's seed and event, cyclically by account, skipping who can not trade.
 
-    Can not trade: its equity would be below zero after the trade, so that the bankruptcy prices do not overlap. The
-    draw is the SHA-256 of seed, event, instrument and side, so that it is the same on every machine.
+    Can not trade: at the demand's price all its contracts would lose more than its equity, so that the bankruptcy
+    prices do not overlap. The draw is the SHA-256 of seed, event, instrument and side: the same on every machine.
     """
 
     def allocate(demand: Demand, candidates: Sequence[Candidate]) -> Allocation:

@@ -87,7 +87,8 @@ def walk(
 ) -> Allocation:
     """Take greedily in an order, each to its room; whoever is taken in part is the last.
 
-    With `overlap`, whoever's equity would be below zero after the trade is passed over.
+    With `overlap`, whoever is bankrupt at a better price than the demand's is passed over: all its contracts would
+    lose more there than its equity, so a part of them leaves less than the rest needs.
     """
     given, skipped, left, reached = [ZERO] * len(candidates), list(room.reasons), demand.contracts, True
     for i in order:
@@ -97,7 +98,7 @@ def walk(
             skipped[i] = NOT_REACHED
             continue
         size = whole(min(left, room.contracts[i]), candidates[i].contracts, room.lot)
-        if overlap and demand.lost(size) > candidates[i].equity:
+        if overlap and demand.lost(candidates[i].contracts) > candidates[i].equity:
             skipped[i] = NO_OVERLAP
             continue
         # Less than a lot that is left goes to nobody: passed on to a smaller position, it would come back to this

@@ -185,16 +185,60 @@ def least_fraction(
 def least_leverage(*, whole_lots: bool = True) -> AllocateAdl:
     """The largest leverage left is as small as it can be: min(contracts, level x equity / notional of one) stays.
 
-    Whoever has no equity closes first.
+    Whoever has no equity closes first. In lots it is what taking lot after lot of whoever has the largest leverage then
+    leads to, of those without equity the one with most contracts; ties by account.
     """
 
     def allocate(demand: Demand, candidates: Sequence[Candidate]) -> Allocation:
         room = rooms(demand, candidates, "contracts", whole_lots=whole_lots)
-        size = demand.contract_size
-        value = size / demand.mark_price if demand.inverse else size * demand.mark_price
-        quantity = [c.contracts for c in candidates]
-        equity = [c.equity for c in candidates]
-        shares = allocation.least_leverage_within(quantity, room.contracts, equity, value, demand.contracts)
-        return rounded(demand, candidates, room, shares, LOW_LEVERAGE)
+        quantity, equity = [c.contracts for c in candidates], [c.equity for c in candidates]
+        if room.lot is None:
+            size = demand.contract_size
+            value = size / demand.mark_price if demand.inverse else size * demand.mark_price
+            shares = allocation.least_leverage_within(quantity, room.contracts, equity, value, demand.contracts)
+            return rounded(demand, candidates, room, shares, LOW_LEVERAGE)
+        first = [Fraction(e <= 0) for e in equity]
+        given = levelled(demand.contracts, room.lot, candidates, room.contracts, first)
+        left = demand.contracts - sum(given, ZERO)
+        able = [ZERO if e <= 0 else r for e, r in zip(equity, room.contracts, strict=True)]
+        if all(g == r for g, r, e in zip(given, room.contracts, equity, strict=True) if e <= 0):
+            rest = levelled(left, room.lot, candidates, able, equity)
+            given = [g + r for g, r in zip(given, rest, strict=True)]
+        return answer(demand, room, given, given, LOW_LEVERAGE)
 
     return allocate
+
+
+def levelled(
+    contracts: Fraction, lot: Fraction, candidates: Sequence[Candidate], room: Sequence[Fraction],
+    weights: Sequence[Fraction],
+) -> list[Fraction]:  # fmt: skip
+    """Return lots that leave the largest kept / weight as small as it can be; who has no weight above zero gives none.
+
+    On the way from lot to lot everybody comes down to any level before it ends. So it starts at the level of as many
+    lots less as there are candidates: rounded up, that is never more than is asked.
+    """
+    able = [r if w > 0 else ZERO for r, w in zip(room, weights, strict=True)]
+    quantity = [c.contracts for c in candidates]
+    sure = max(ZERO, contracts - len(candidates) * lot)
+    level = allocation.least_leverage_within(quantity, able, weights, Fraction(1), sure)
+    given = [min(r, -(-s // lot) * lot) for s, r in zip(level, able, strict=True)]
+    left, places = contracts - sum(given, ZERO), {i: k for k, i in enumerate(by_account(candidates))}
+
+    def largest(i: int) -> tuple[Fraction, int, int]:
+        # A heap has the least at its top.
+        return (given[i] - quantity[i]) / weights[i], places[i], i
+
+    heap = [largest(i) for i, r in enumerate(able) if given[i] < r]
+    heapq.heapify(heap)
+    while heap and left > 0:
+        i = heapq.heappop(heap)[-1]
+        piece = min(lot, able[i] - given[i])
+        if piece > left:
+            # A larger demand comes back to this one first.
+            break
+        given[i] += piece
+        left -= piece
+        if given[i] < able[i]:
+            heapq.heappush(heap, largest(i))
+    return given

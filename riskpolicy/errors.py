@@ -43,6 +43,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "funding_form": "a funding formula lacks what it needs",
         "fee_tiers": "fee tiers rise with volume, from 0",
         "fee_split": "a split gives away more than there is",
+        "reserved_name": "a name that the engine keeps for itself",
         "waterfall_group": "layers of a group must stand together, and be funds",
         "validity_order": "valid_until must be later than valid_from",
         # expressions

@@ -119,6 +119,9 @@ ACCOUNTS = Table(
     ),
 )  # fmt: skip
 
+#: Accounts of the ledger, without their `@`, that the engine keeps: nobody else may have one of these names.
+ENGINE_ACCOUNTS = ("market", "residual", "withdrawals", "outside", "funding")
+
 #: What a market can be, besides open.
 MARKET_STATES = ("open", "reduce_only", "delisting", "halted")
 

@@ -13,7 +13,7 @@ from riskpolicy.engines.funding import FundingWarning, funding_warnings
 from riskpolicy.engines.funds import FundLine, daily_notional, fund_report
 from riskpolicy.errors import Finding, QueryError, one_of
 from riskpolicy.numbers import NumberError, exact, parse_decimal
-from riskpolicy.plan.plan import Plan
+from riskpolicy.plan.plan import OF_INSTRUMENT, Plan
 from riskpolicy.policy import load
 from riskpolicy.report.fees import fees_dict, fees_text, warning_dict
 from riskpolicy.snapshot import Snapshot
@@ -101,7 +101,9 @@ def _fed(plan: Plan) -> str:
     """Return the one fund that fees go to; QueryError where there are several, or none."""
     rules = fees_of(plan)
     numbers = {part.fund for part in rules.split} | {rules.residue_fund} | {s.fee_to for s in plan.steps if s.fee}
-    names = [plan.funds[number].id for number in sorted(numbers - {-1})]
+    if OF_INSTRUMENT in numbers:
+        numbers |= set(plan.instruments.fund)
+    names = [plan.funds[number].id for number in sorted(numbers - {-1, OF_INSTRUMENT})]
     if len(names) != 1:
         hint = f"write FUND=AMOUNT; funds: {one_of(f.id for f in plan.funds)}"
         raise QueryError(Finding("unknown_id", f"--draw: {len(names)} funds get fees", hint))

@@ -18,6 +18,7 @@ from riskpolicy.expressions.tree import Tree
 from riskpolicy.expressions.units import MONEY, PRICE, UnitCheck
 from riskpolicy.numbers import NumberError, exact, parse_decimal
 from riskpolicy.plan.plan import (
+    OF_INSTRUMENT,
     Collateral,
     Deleveraging,
     FeePart,
@@ -36,6 +37,7 @@ from riskpolicy.plan.plan import (
     Rule,
     Staking,
     Step,
+    TierTables,
     Trigger,
     Weights,
 )
@@ -111,7 +113,7 @@ class _Compiler:
             not_stated=tuple(self.silent),
             release=release,
             fees=self.fees(),
-            funding=self.funding(),
+            funding=self.funding(tiers),
             regime=self.regime(),
         )
 
@@ -233,24 +235,21 @@ class _Compiler:
             return None
         ids = [f.id for f in self.ruleset.funds]
 
-        def fund(name: str) -> int:
-            return ids.index(name) if name in ids else -1
-
         return Fees(
             tuple(FeeTier(t.id, Fraction(t.volume), Fraction(t.maker), Fraction(t.taker)) for t in written.tiers),
             tuple(
                 FeePart(
-                    f"fees.split.{p.id}", f"@{p.to}", fund(p.to), Fraction(p.share), p.of == "rest", p.on,
+                    f"fees.split.{p.id}", f"@{p.to}", fund_of(p.to, ids), Fraction(p.share), p.of == "rest", p.on,
                     None if p.cap is None else Fraction(p.cap),
                 )
                 for p in written.split
             ),
             f"@{written.residue}",
-            fund(written.residue),
+            fund_of(written.residue, ids),
             written.plugin,
         )  # fmt: skip
 
-    def funding(self) -> FundingRules | None:
+    def funding(self, tiers: TierTables) -> FundingRules | None:
         written = self.ruleset.funding
         if written is None:
             return None
@@ -259,6 +258,10 @@ class _Compiler:
             message = f"the formula `{written.formula}` needs `{written.formula}`"
             self.expressions.fault("funding_form", message, "add it", ("funding", "formula"))
             return None
+        for k, table in enumerate(tiers.tables):
+            if written.cap_of_margin is not None and tiers.least_margin(k) is None:
+                message = f"tier table `{table.id}` has no initial and maintenance rates to take the cap from"
+                self.expressions.fault("funding_form", message, "give them, or use `cap`", ("funding", "cap_of_margin"))
         return FundingRules(
             interest=Fraction(written.interest),
             clamp=Fraction(edge),
@@ -304,8 +307,8 @@ class _Compiler:
             until=getattr(step, "until", "closed"),
             price=self.price(getattr(step, word, None), f"{step_id}.{word}", (*path, word)),
             fee=Fraction(getattr(step, "fee", 0)),
-            fee_to=funds.index(step.fee_to) if getattr(step, "fee_to", None) else -1,
-            by=funds.index(step.by) if getattr(step, "by", None) else -1,
+            fee_to=fund_of(getattr(step, "fee_to", None), funds),
+            by=fund_of(getattr(step, "by", None), funds),
             leftover=getattr(step, "leftover", "account"),
             max_net_notional=None if most is None else Fraction(most),
             above=None if staged is None else Fraction(staged.above),
@@ -456,3 +459,10 @@ def _ramp(ramp: WrittenRamp | None) -> Ramp | None:
     if ramp is None:
         return None
     return Ramp(Fraction(ramp.initial), Fraction(ramp.duration_seconds), _fraction(ramp.whole_below))
+
+
+def fund_of(name: str | None, funds: Sequence[str]) -> int:
+    """Return a fund's number, OF_INSTRUMENT for the funds of instruments, -1 for anybody else."""
+    if name == INSTRUMENT_FUND:
+        return OF_INSTRUMENT
+    return funds.index(name) if name in funds else -1

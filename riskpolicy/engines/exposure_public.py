@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from riskpolicy.engines.exposure import BY_RANK, Mechanism, mechanism
 from riskpolicy.errors import Finding, QueryError, one_of, suggestion
 from riskpolicy.numbers import NumberError, exact, fraction_text, parse_decimal
-from riskpolicy.plan.plan import Plan
+from riskpolicy.plan.plan import OF_INSTRUMENT, Plan
 
 #: The lowest and the highest value there can be; None where nothing bounds it.
 Pair: TypeAlias = "tuple[Fraction | None, Fraction | None]"
@@ -243,7 +243,7 @@ class _Given:
             before.append(step)
         fund = self.plan.instruments.fund[self.number] if self.plan.instruments.fund else -1
         sure = any(
-            s.do == "takeover" and s.by == fund and s.when is None and not s.unless
+            s.do == "takeover" and s.by in (fund, OF_INSTRUMENT) and s.when is None and not s.unless
             and s.max_net_notional is None and s.max_loss is None and s.solvency == "none"
             for s in before
         ) and all(

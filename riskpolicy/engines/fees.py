@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from riskpolicy.engines.core.fees import FeeDue
 from riskpolicy.errors import Finding, QueryError, one_of, suggestion
-from riskpolicy.plan.plan import Fees, FeeTier, Plan
+from riskpolicy.plan.plan import OF_INSTRUMENT, Fees, FeeTier, Plan
 
 #: What a fee is for.
 Kind: TypeAlias = Literal["maker", "taker", "liquidation", "deleveraging"]
@@ -88,9 +88,20 @@ def fee_shares_of(plan: Plan, fee: FeeDue) -> list[FeeShare]:
         given = list(split_fee(plan.fees, fee.kind, fee.amount, plan.requirements.quantum[currency]))
     shares = []
     for share in given:
+        if share.fund == OF_INSTRUMENT:
+            fund = fund_of_fee(plan, currency, fee.instrument)
+            share = share._replace(receiver=f"@{plan.funds[fund].id}" if fund >= 0 else share.receiver, fund=fund)
         other = share.fund >= 0 and plan.funds[share.fund].currency != currency
         shares.append(share._replace(receiver="@fees", fund=-1) if other else share)
     return [share for share in shares if share.quanta]
+
+
+def fund_of_fee(plan: Plan, currency: int, instrument: str | None) -> int:
+    """Return the fund of the instrument that a fee is of; without one, the only one of this currency, else -1."""
+    if instrument is not None:
+        return plan.instruments.fund[plan.instruments.number[instrument]]
+    found = {fund for fund in plan.instruments.fund if fund >= 0 and plan.funds[fund].currency == currency}
+    return found.pop() if len(found) == 1 else -1
 
 
 def fee_shares(fees: Fees, kind: Kind) -> dict[str, Fraction]:
@@ -108,7 +119,10 @@ def fee_shares(fees: Fees, kind: Kind) -> dict[str, Fraction]:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A day's notional of one kind of fee at one rate, in money; `tier` is None for liquidations."""
+    """A day's notional of one kind of fee at one rate, in money; `tier` is None for liquidations.
+
+    `to_fund` is the fund that gets it, OF_INSTRUMENT for those of the instruments, -1 where it goes through the split.
+    """
 
     kind: Kind
     tier: str | None
@@ -231,7 +245,7 @@ def fee_report(
     quantum = plan.requirements.quantum[number]
     counted = plan if trade_size is not None else _without_caps(plan, fees)
     incomes = tuple(_income(counted, flow, number, trade_size) for flow in flows)
-    kinds = {flow.kind for flow in flows if flow.to_fund < 0}
+    kinds = {flow.kind for flow in flows if flow.to_fund == -1}
     capped = () if trade_size is not None else tuple(p.id for p in fees.split if p.cap and kinds & set(p.on))
     report = FeeReport(currency, quantum, incomes, (), capped, fees.plugin)
     refills = []
@@ -250,9 +264,10 @@ def _unknown(what: str, name: str, known: tuple[str, ...] | list[str]) -> Findin
 
 def _income(plan: Plan, flow: Flow, currency: int, trade_size: Fraction | None) -> Income:
     quantum = plan.requirements.quantum[currency]
-    if flow.to_fund >= 0:
+    if flow.to_fund != -1:
         fee = fee_due(flow.rate, flow.notional, quantum)
-        return Income(flow, fee, {f"@{plan.funds[flow.to_fund].id}": fee})
+        fund = flow.to_fund if flow.to_fund >= 0 else fund_of_fee(plan, currency, None)
+        return Income(flow, fee, {f"@{plan.funds[fund].id if fund >= 0 else 'instrument_fund'}": fee})
     if trade_size is not None and trade_size <= 0:
         raise QueryError(Finding("not_positive", "the size of a trade is not above zero", "give its notional"))
     count, size = (1, flow.notional) if trade_size is None else (int(flow.notional // trade_size), trade_size)

@@ -42,10 +42,7 @@ def funding_rate(
         premium = (mark - index) / index
     if rules is None or premium is None:
         return None
-    margin = None
-    if rules.cap_of_margin is not None:
-        first = plan.tiers.exact[int(plan.tiers.start[int(plan.instruments.table[instrument])])]
-        margin = None if first.initial is None else first.initial - first.rate
+    margin = plan.tiers.least_margin(int(plan.instruments.table[instrument]))
     return rules.rate(premium, margin)
 
 

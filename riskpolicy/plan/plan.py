@@ -138,6 +138,13 @@ class TierTables:
     initial: Floats
     max_leverage: Floats
 
+    def least_margin(self, table: int) -> Fraction | None:
+        """Return the initial less the maintenance rate of the smallest position; None where one is no number."""
+        of, first = self.tables[table], self.exact[int(self.start[table])]
+        initial = first.initial if of.initial is None else of.initial.least
+        maintenance = first.rate if of.maintenance is None else of.maintenance.least
+        return None if initial is None or of.formula is not None else initial - maintenance
+
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
@@ -178,15 +185,20 @@ class Ramp:
     whole_below: Fraction | None
 
 
+#: In place of a fund's number: the fund of the instrument that a fee is of, or of a bucket's largest position.
+OF_INSTRUMENT = -2
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A liquidation step; `when` is None where it is always open.
 
     `price` is the limit, or the price at which somebody takes the contracts; None is any price. `fee` is a part of the
-    notional closed and goes to fund `fee_to` (-1: to `@fees`). `by` is the fund that takes over. `max_net_notional` is
-    a part of its balance, `max_loss` of its balance at the start. `portion` of positions with a notional above `above`
-    goes first, the rest after `cooldown` seconds; `part` is the fraction of a position that orders are for. A fund with
-    a `solvency` takes whole positions while its balance is at least that margin of what it holds, in `order`.
+    notional closed and goes to fund `fee_to` (-1: to `@fees`). `by` is the fund that takes over. Both may be
+    OF_INSTRUMENT. `max_net_notional` is a part of its balance, `max_loss` of its balance at the start. `portion` of
+    positions with a notional above `above` goes first, the rest after `cooldown` seconds; `part` is the fraction of a
+    position that orders are for. A fund with a `solvency` takes whole positions while its balance is at least that
+    margin of what it holds, in `order`.
     """
 
     id: str
@@ -366,7 +378,10 @@ class FeeTier:
 
 @dataclass(frozen=True, slots=True)
 class FeePart:
-    """One receiver of fees: an account of the ledger, and its fund or -1; `of_rest` takes its share of what is left."""
+    """One receiver of fees: an account of the ledger, and its fund, OF_INSTRUMENT or -1.
+
+    `of_rest` takes its share of what the parts before it have left.
+    """
 
     id: str
     to: str

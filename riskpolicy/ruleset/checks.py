@@ -11,6 +11,7 @@ from riskpolicy.ruleset.liquidation import Auction, ImmediateOrCancel, LowerTier
 from riskpolicy.ruleset.ruleset import Ruleset
 from riskpolicy.ruleset.tiers import read_tiers
 from riskpolicy.ruleset.waterfall import DELEVERAGING, INSTRUMENT_FUND, RESIDUAL, SOCIALIZATION, WORDS, Layer
+from riskpolicy.vocabulary import ENGINE_ACCOUNTS
 
 
 def check_ruleset(ruleset: Ruleset, document: Document) -> list[Finding]:
@@ -23,7 +24,7 @@ def check_ruleset(ruleset: Ruleset, document: Document) -> list[Finding]:
     _take(check, ruleset)
     _regime(check, ruleset)
     if ruleset.fees is not None:
-        _fees(check, ruleset.fees)
+        _fees(check, ruleset, ruleset.fees)
     for index, table in enumerate(ruleset.margin.tiers):
         check.findings += read_tiers(table, index, document)[1]
     if ruleset.valid_until is not None and ruleset.valid_until <= ruleset.valid_from:
@@ -70,11 +71,18 @@ def _ids(check: _Check, ruleset: Ruleset) -> None:
     check.unique("instrument", [*symbols, *aliases])
 
 
+def _not_the_engines(check: _Check, name: str, path: Steps) -> None:
+    """Refuse a name whose account in the ledger would be one that the engine keeps."""
+    if name in ENGINE_ACCOUNTS:
+        check.fault("reserved_name", f"the ledger's account `@{name}` is the engine's own", "take another name", path)
+
+
 def _references(check: _Check, ruleset: Ruleset) -> None:
     currencies, funds = ruleset.currencies, [f.id for f in ruleset.funds]
     tables = [t.id for t in ruleset.margin.tiers]
     for i, fund in enumerate(ruleset.funds):
         check.refers("currency", fund.currency, currencies, ("funds", i, "currency"))
+        _not_the_engines(check, fund.id, ("funds", i, "id"))
     if ruleset.margin.collateral is not None:
         check.refers("currency", ruleset.margin.collateral.currency, currencies, ("margin", "collateral", "currency"))
     for i, group in enumerate(ruleset.instruments):
@@ -85,10 +93,21 @@ def _references(check: _Check, ruleset: Ruleset) -> None:
         for symbol in group.aliases:
             check.refers("symbol", symbol, group.symbols, ("instruments", i, "aliases", symbol))
     for i, step in enumerate(ruleset.liquidation.steps):
+        where: Steps = ("liquidation", "steps", i)
         if isinstance(step, Takeover):
-            check.refers("fund", step.by, funds, ("liquidation", "steps", i, "by"))
+            check.refers("fund", step.by, [*funds, INSTRUMENT_FUND], (*where, "by"))
+            _of_instruments(check, ruleset, f"step `{step.id}`", step.by)
         if isinstance(step, ImmediateOrCancel | MarketOrder | LowerTier | Auction) and step.fee_to is not None:
-            check.refers("fund", step.fee_to, funds, ("liquidation", "steps", i, "fee_to"))
+            check.refers("fund", step.fee_to, [*funds, INSTRUMENT_FUND], (*where, "fee_to"))
+            _of_instruments(check, ruleset, f"step `{step.id}`", step.fee_to)
+
+
+def _of_instruments(check: _Check, ruleset: Ruleset, what: str, fund: str) -> None:
+    """Refuse `instrument_fund` where an instrument names none."""
+    for k, group in enumerate(ruleset.instruments):
+        if fund == INSTRUMENT_FUND and group.fund is None:
+            message = f"{what} means the funds of instruments; {group.symbols[0]} names none"
+            check.fault("unknown_reference", message, "add `fund:` to these instruments", ("instruments", k))
 
 
 def _waterfall(check: _Check, ruleset: Ruleset) -> None:
@@ -107,11 +126,7 @@ def _waterfall(check: _Check, ruleset: Ruleset) -> None:
             message = f"layer `{layer.id}` pays by {layer.pays}, which shares with nobody"
             check.fault("waterfall_group", message, "only funds form groups", ("waterfall", i, "group"))
         _caps(check, layer, i, earlier=bool(earlier))
-        if layer.pays == INSTRUMENT_FUND:
-            for k, group in enumerate(ruleset.instruments):
-                if group.fund is None:
-                    message = f"layer `{layer.id}` pays from the funds of instruments; {group.symbols[0]} names none"
-                    check.fault("unknown_reference", message, "add `fund:` to these instruments", ("instruments", k))
+        _of_instruments(check, ruleset, f"layer `{layer.id}`", layer.pays)
         if layer.pays == DELEVERAGING and ruleset.deleveraging is None:
             message = f"layer `{layer.id}` pays by deleveraging, which the ruleset does not declare"
             check.fault("unknown_reference", message, "add `deleveraging:`", ("waterfall", i, "pays"))
@@ -183,7 +198,7 @@ def _regime(check: _Check, ruleset: Ruleset) -> None:
             )
 
 
-def _fees(check: _Check, fees: Fees) -> None:
+def _fees(check: _Check, ruleset: Ruleset, fees: Fees) -> None:
     check.unique("fee tier", ((t.id, ("fees", "tiers", i, "id")) for i, t in enumerate(fees.tiers)))
     check.unique("part", ((p.id, ("fees", "split", i, "id")) for i, p in enumerate(fees.split)))
     volumes = [t.volume for t in fees.tiers]
@@ -202,5 +217,9 @@ def _fees(check: _Check, fees: Fees) -> None:
         if part.of == "rest" and part.share > 1:
             message = f"part `{part.id}` takes more than what is left"
             check.fault("fee_split", message, "at most 100%", ("fees", "split", i, "share"))
+    receivers: list[tuple[str, Steps]] = [(p.to, ("fees", "split", i, "to")) for i, p in enumerate(fees.split)]
+    for name, path in [*receivers, (fees.residue, ("fees", "residue"))]:
+        _of_instruments(check, ruleset, "the split", name)
+        _not_the_engines(check, name, path)
     if fees.plugin is not None and fees.split:
         check.fault("fee_split", "a plugin splits the fees, or `split` does", "take one out", ("fees", "plugin"))

@@ -28,7 +28,7 @@ class Part(Written):
     """One receiver of fees."""
 
     id: Id = Field(description="the name of the part in ledgers")
-    to: Id = Field(description="a fund's id, or the name of an outside party")
+    to: Id = Field(description="a fund's id, instrument_fund, or the name of an outside party")
     share: Rate = Field(description="of the fee, or of what the parts before it have left")
     of: Literal["fee", "rest"] = Field(default="fee", description="what the share is taken from")
     on: tuple[Kind, ...] = Field(
@@ -45,5 +45,7 @@ class Fees(Written):
     window_days: Positive = Field(default="30", validate_default=True, description="over which volume counts")
     tiers: tuple[FeeTier, ...] = Field(min_length=1, description="lowest volume first")
     split: tuple[Part, ...] = Field(default=(), description="who gets a fee, in order; whole quanta, rounded down")
-    residue: Id = Field(default="fees", description="who gets what the split leaves: a fund's id, or an outside party")
+    residue: Id = Field(
+        default="fees", description="who gets what the split leaves: a fund's id, instrument_fund, or an outside party"
+    )
     plugin: Id | None = Field(default=None, description="a plugin that splits fees instead, by its name")

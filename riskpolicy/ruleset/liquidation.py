@@ -65,7 +65,7 @@ class MarketOrder(_Step):
     )
     until: Literal["healthy", "closed"] = Field(default="closed", description="when the step stops")
     fee: Rate = Field(default="0%", validate_default=True, description="of the notional closed")
-    fee_to: Id | None = Field(default=None, description="the id of the fund that takes the fee")
+    fee_to: Id | None = Field(default=None, description="the id of the fund that takes the fee, or instrument_fund")
     fee_on: Literal["fill", "mark"] = Field(default="fill", description="the price of the notional that is charged")
     fee_limit: Literal["none", "surplus"] = Field(
         default="none", description="surplus: no fee takes more than the equity that is left"
@@ -85,7 +85,7 @@ class ImmediateOrCancel(_Step):
     until: Literal["healthy", "closed"] = Field(default="closed", description="when the step stops")
     price: Price = Field(description="the limit price")
     fee: Rate = Field(default="0%", validate_default=True, description="of the notional closed")
-    fee_to: Id | None = Field(default=None, description="the id of the fund that takes the fee")
+    fee_to: Id | None = Field(default=None, description="the id of the fund that takes the fee, or instrument_fund")
     fee_on: Literal["fill", "mark"] = Field(default="fill", description="the price of the notional that is charged")
     fee_limit: Literal["none", "surplus"] = Field(
         default="none", description="surplus: no fee takes more than the equity that is left"
@@ -101,7 +101,7 @@ class LowerTier(_Step):
     )
     price: Price | None = Field(default=None, description="the limit price; absent: any")
     fee: Rate = Field(default="0%", validate_default=True, description="of the notional closed")
-    fee_to: Id | None = Field(default=None, description="the id of the fund that takes the fee")
+    fee_to: Id | None = Field(default=None, description="the id of the fund that takes the fee, or instrument_fund")
 
 
 class Assign(_Step):
@@ -123,14 +123,16 @@ class Auction(_Step):
         default=None, description="how long it stays open for further bids; absent: it ends at once"
     )
     fee: Rate = Field(default="0%", validate_default=True, description="of the notional sold")
-    fee_to: Id | None = Field(default=None, description="the id of the fund that takes the fee")
+    fee_to: Id | None = Field(default=None, description="the id of the fund that takes the fee, or instrument_fund")
 
 
 class Takeover(_Step):
     """A fund takes the positions and the margin behind them."""
 
     do: Literal["takeover"] = Field(description="what the step does")
-    by: Id = Field(description="the id of a fund")
+    by: Id = Field(
+        description="the id of a fund, or instrument_fund: that of the instrument of the bucket's largest position"
+    )
     price: Price = Field(description="the price at which the fund takes the positions")
     max_net_notional: Rate | None = Field(default=None, description="of the fund's balance")
     max_loss: Rate | None = Field(

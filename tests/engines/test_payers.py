@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from riskpolicy.errors import QueryError, SnapshotError
+from riskpolicy.errors import QueryError, RulesetError, SnapshotError
 from riskpolicy.snapshot.write import snapshot_dict
 from tests import venue
 from tests.engines.test_resolve import MARKET, drawn, ruleset
@@ -86,6 +86,68 @@ def test_the_funds_of_instruments_pay_for_their_own():
     assert of_layer(result, "funds.a") == [4]
     assert of_layer(result, "funds.b") == [10]
     assert result.residual == {"USDT": 6}
+
+
+def of_two(step, **more):
+    made = rules({"id": "funds", "pays": "instrument_fund"}, markets=("BTC",), funds=("a", "b"))
+    made["instruments"][0]["fund"] = "a"
+    made["instruments"].append({**made["instruments"][0], "symbols": ["ETH"], "fund": "b"})
+    return {**made, "liquidation": {**made["liquidation"], "steps": [step]}, **more}
+
+
+def test_the_fund_of_the_instrument_takes_over():
+    step = {"id": "takeover", "do": "takeover", "by": "instrument_fund", "price": "mark_price", "leftover": "fund"}
+    tables = book(("BTC", -5), ("ETH", -4), markets=("BTC", "ETH"), funds=(("a", 100), ("b", 100)))
+    result = venue.evaluate(of_two(step), tables).resolve()
+    assert [(s.account, s.what) for s in result.steps if s.quantity] == [
+        ("A1", "takeover by b"), ("A0", "takeover by a"),
+    ]  # fmt: skip
+    held = {(p["account"], p["instrument"], p["quantity"]) for p in snapshot_dict(result.after)["positions"]}
+    assert {("@a", "BTC", 10.0), ("@b", "ETH", 10.0)} <= held
+
+
+@pytest.mark.parametrize(
+    ("step", "more"),
+    [
+        ({"fee": "1%", "fee_to": "instrument_fund"}, {}),
+        (
+            {"fee": "1%"},
+            {"fees": {
+                "tiers": [{"id": "base", "maker": "0%", "taker": "0%"}],
+                "split": [{"id": "fund", "to": "instrument_fund", "share": "100%"}],
+            }},
+        ),
+        ({"fee": "1%"}, {"fees": {"tiers": [{"id": "base", "maker": "0%", "taker": "0%"}],
+                                  "residue": "instrument_fund"}}),
+    ],
+)  # fmt: skip
+def test_the_fund_of_the_instrument_gets_the_fee(step, more):
+    # Ten contracts at 90: one per cent is 9, and A0 has 5, A1 4 left, so that the fund pays 4 and 5 of it back.
+    step = {"id": "book", "do": "market_order", "leftover": "account", **step}
+    tables = book(("BTC", -5), ("ETH", -4), markets=("BTC", "ETH"), funds=(("a", 0), ("b", 0)))
+    result = venue.evaluate(of_two(step, **more), tables).resolve()
+    assert booked(result) == {"@a": 500, "@b": 400, "@market": -180000, "A0": 89500, "A1": 89600}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda r: r["fees"].update(residue="market"), "reserved_name"),
+        (lambda r: r["fees"].update(split=[{"id": "p", "to": "residual", "share": "1%"}]), "reserved_name"),
+        (lambda r: r["funds"].append({"id": "withdrawals", "currency": "USDT"}), "reserved_name"),
+        (lambda r: r["instruments"][1].pop("fund"), "unknown_reference"),
+        (lambda r: r.update(funding={"cap_of_margin": "75%", "clamp": "0.05%"}), "funding_form"),
+    ],
+)
+def test_names_of_the_engine_and_funds_and_rates_that_are_not_there_are_refused(change, code):
+    step = {"id": "book", "do": "market_order", "leftover": "account", "fee": "1%"}
+    fees = {"tiers": [{"id": "base", "maker": "0%", "taker": "0%"}], "residue": "instrument_fund"}
+    made = of_two(step, fees=fees)
+    venue.policy(made)
+    change(made)
+    with pytest.raises(RulesetError) as refused:
+        venue.policy(made)
+    assert code in {finding.code for finding in refused.value.findings}
 
 
 MEMBERS = [

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from riskpolicy.vocabulary import ENGINE_ACCOUNTS
+
 #: Accounts of the ledger, without their `@`, that the engine keeps: a split that named one would mix with them.
-ENGINES = ("market", "residual", "withdrawals", "outside", "funding")
+ENGINES = ENGINE_ACCOUNTS
 ENGINES_PREFIXES = ("member:", "provider:")
 
 

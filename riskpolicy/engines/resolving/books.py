@@ -30,7 +30,7 @@ from riskpolicy.engines.execution import Execution, Fill
 from riskpolicy.engines.fees import FeeShare, Kind, fee_shares_of
 from riskpolicy.engines.liquidation import BANKRUPT, LIQUIDATABLE, outside_parties
 from riskpolicy.errors import Finding, SnapshotError
-from riskpolicy.plan.plan import Rule, Step
+from riskpolicy.plan.plan import OF_INSTRUMENT, Rule, Step
 
 #: Outside parties whose accounts the ledger names.
 MARKET, RESIDUAL = "@market", "@residual"
@@ -101,7 +101,9 @@ class Books:
     def _known_funds(self) -> Payers:
         """Return what funds have; SnapshotError where a balance is needed and not there."""
         payers = payers_of(self.bound)
-        used = {x.fund for x in self.plan.layers if x.fund >= 0} | {s.by for s in self.plan.steps if s.by >= 0}
+        used = {x.fund for x in self.plan.layers} | {s.by for s in self.plan.steps}
+        if OF_INSTRUMENT in used:
+            used |= set(self.plan.instruments.fund)
         triggered = bool(self.evaluation.liquidation.triggered.any())
         findings = []
         for number, fund in enumerate(self.plan.funds):
@@ -293,6 +295,8 @@ class Books:
     def pay_fee(self, bucket: int, fee: int, kind: Kind, symbol: str, rule: str, fund: int = -1) -> None:
         """Book a fee of a bucket to the fund that a rule names, else to those among whom the ruleset splits it."""
         currency, quantum = self.currency(bucket)
+        if fund == OF_INSTRUMENT:
+            fund = self.plan.instruments.fund[self.plan.instruments.number[symbol]]
         if fund >= 0:
             shares = [FeeShare(f"@{self.plan.funds[fund].id}", fee, rule, fund)]
         else:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 from riskpolicy.engines.core.changes import account_code
 from riskpolicy.engines.core.draw import equal_parts
 from riskpolicy.engines.core.exact import ZERO, ExactBucket, ExactPosition, Holding, position_row
-from riskpolicy.engines.core.funds import fund_row
+from riskpolicy.engines.core.funds import fund_behind, fund_row
 from riskpolicy.engines.core.resolution import Deleveraged, Skipped
 from riskpolicy.engines.execution import Fill
 from riskpolicy.engines.liquidation import BANKRUPT, HEALTHY
 from riskpolicy.engines.resolving.books import DEFAULT_LOT
 from riskpolicy.engines.resolving.closing import Closing
-from riskpolicy.plan.plan import Step
+from riskpolicy.plan.plan import OF_INSTRUMENT, Step
 from riskpolicy.snapshot.columns import Ids
 
 
@@ -190,6 +191,8 @@ class Steps(Closing):
                 self.charge(bucket, p.number, fill, step)
 
     def _takeover(self, bucket: int, step: Step) -> None:
+        if step.by == OF_INSTRUMENT:
+            step = replace(step, by=fund_behind(self.bound, bucket))
         fund = self.plan.funds[step.by]
         name = f"@{fund.id}"
         if fund.currency != int(self.bound.buckets.currency[bucket]):

@@ -38,7 +38,8 @@ def plan_draws(bound: Bound, equity: Floats, rank: npt.NDArray[np.int64], pnl: F
     A bucket's deficit is what its equity lacks to zero: its own margin is spent by then, so the defaulter's layer
     pays nothing more. A fund pays from its balance, under its layer's mode, caps, group and condition. Deleveraging
     pays up to the unrealized profit of the positions opposite the bucket's own, which nothing before it has taken;
-    socialization all that is left, where others hold the market. The residual is the rest.
+    socialization all that is left, where others hold the market, or up to their unrealized profit where it is by
+    profit. The residual is the rest.
     """
     plan = bound.plan
     layers = tuple(layer for layer in plan.layers if layer.pays != "defaulter")
@@ -51,7 +52,7 @@ def plan_draws(bound: Bound, equity: Floats, rank: npt.NDArray[np.int64], pnl: F
     profit = _profits(bound, pnl)
     for bucket in bankrupt[np.argsort(rank[bankrupt])]:
         currency = int(bound.buckets.currency[bucket])
-        paid = _Planned(bound, layers, int(bucket), payers, profit).pay(-float(equity[bucket]))
+        paid = _Planned(bound, layers, int(bucket), payers, profit, pnl).pay(-float(equity[bucket]))
         draws.by_bucket[int(bucket)] = paid
         amounts[:, currency] += paid
     return draws
@@ -69,12 +70,15 @@ def _profits(bound: Bound, pnl: Floats) -> Floats:
 class _Planned:
     """The plan for one bucket's deficit."""
 
-    def __init__(self, bound: Bound, layers: tuple[Layer, ...], bucket: int, payers: Payers, profit: Floats) -> None:
+    def __init__(
+        self, bound: Bound, layers: tuple[Layer, ...], bucket: int, payers: Payers, profit: Floats, pnl: Floats
+    ) -> None:
         self.bound = bound
         self.layers = layers
         self.bucket = bucket
         self.payers = payers
         self.profit = profit
+        self.pnl = pnl
         self.currency = int(bound.buckets.currency[bucket])
         self.quantum = bound.plan.requirements.quantum[self.currency]
         self.loss = loss_of(bound, bucket)
@@ -90,7 +94,7 @@ class _Planned:
             if math.isnan(left) or layer.pays == "residual":
                 paid[i] = left
             elif layer.pays == "socialization":
-                paid[i] = left if self._others() else 0.0
+                paid[i] = self._socialized(layer, left) if self._opened(i) else 0.0
             elif layer.pays == "deleveraging":
                 paid[i] = _from_profit(self.bound, self.bucket, left, self.profit, all_=layer.all_or_nothing)
             else:
@@ -115,11 +119,22 @@ class _Planned:
                 self.payers.pay(self.layers[k], amount, self.loss)
                 paid[k] = min(left, float(amount * self.quantum))
 
-    def _others(self) -> bool:
-        """Return whether anybody else holds the bucket's markets."""
-        p = self.bound.positions
-        markets = [int(p.instrument[i]) for i in self.bound.members(self.bucket)]
-        return bool((np.isin(p.instrument, markets) & (p.quantity != 0) & (p.bucket != self.bucket)).any())
+    def _socialized(self, layer: Layer, left: float) -> float:
+        """Return what the others in the bucket's markets pay: all of it, or by profit what profit there is left."""
+        p, members = self.bound.positions, self.bound.members(self.bucket)
+        markets = sorted({int(p.instrument[i]) for i in members})
+        if layer.by != "profit":
+            others = np.isin(p.instrument, markets) & (p.quantity != 0) & (p.bucket != self.bucket)
+            return left if layer.by == "withdrawals" or others.any() else 0.0
+        own = np.zeros(self.profit.shape)
+        for i in members:
+            own[int(p.instrument[i]), int(p.quantity[i] < 0)] += max(0.0, float(self.pnl[i]))
+        taken = 0.0
+        for cell in ((m, side) for m in markets for side in (0, 1)):
+            share = min(left - taken, max(0.0, float(self.profit[cell] - own[cell])))
+            self.profit[cell] -= share
+            taken += share
+        return taken
 
     def _opened(self, k: int) -> bool:
         rule, unless = self.layers[k].when, self.layers[k].unless

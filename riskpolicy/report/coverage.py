@@ -13,7 +13,9 @@ from rich.text import Text
 from riskpolicy.report.text import bar, plain_table
 from riskpolicy.testing.coverage import Coverage, Item, RulesetCoverage
 
-KINDS = ("rule", "tier", "edge", "condition", "branch", "mode", "state", "order", "step", "layer")
+KINDS = (
+    "rule", "tier", "edge", "condition", "branch", "mode", "state", "order", "step", "layer", "fee", "funding", "stake",
+)  # fmt: skip
 _STYLE = """
 :root { color-scheme: light dark; --text: #1c2128; --dim: #626b76; --back: #fff; --yes: #d7f2dd; --part: #fbeec2;
   --no: #fbd9d5; --line: #d8dde3; }

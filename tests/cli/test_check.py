@@ -1,6 +1,7 @@
 """riskpolicy check --strict and its formats; riskpolicy fmt."""
 
 import json
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -52,6 +53,16 @@ def test_notes_do_not_fail(run, file):
     status, _, err = run("check", file, "--strict")
     assert status == 0
     assert "scaffold-tests venue.yaml > venue.test.yaml" in err
+
+
+def test_the_shipped_rulesets_are_sound(run):
+    folder = Path(__file__).parents[2] / "rulesets"
+    shipped = sorted(path for path in folder.glob("*/*.yaml") if not path.name.endswith(".test.yaml"))
+    status, out, _ = run("check", *shipped, "--strict", "--format", "json")
+    found = [f for f in json.loads(out)["findings"] if f["level"] != "note"]
+    # dYdX lists all liquidity tiers of its chain, also those of markets that are not listed here.
+    assert {(f["code"], Path(f["file"]).parent.name) for f in found} == {("unused_tier_table", "dydx-v4")}
+    assert status == 1
 
 
 def test_sarif(run, file):

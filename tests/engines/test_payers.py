@@ -150,6 +150,41 @@ def test_names_of_the_engine_and_funds_and_rates_that_are_not_there_are_refused(
     assert code in {finding.code for finding in refused.value.findings}
 
 
+def winners(*entries):
+    """Shorts of ten contracts each, marked at 90, with plenty of balance."""
+    return [(f"W{k}", "BTC", -10, entry) for k, entry in enumerate(entries)]
+
+
+@pytest.mark.parametrize(
+    ("deficit", "shares", "residual"),
+    [(40, [15, 25], 0), (80, [30, 50], 0), (100, [30, 50], 20)],
+)
+def test_by_profit_nobody_gives_more_than_its_profit(deficit, shares, residual):
+    # Entered at 93, 95 and 90: profits of 30, 50 and none at 90.
+    tables = book(("BTC", deficit))
+    made = venue.cross([("A0", "BTC", 10, 100), *winners(93, 95, 90)],
+                       {"A0": str(100 - deficit), "W0": 1000, "W1": 1000, "W2": 1000}, {"BTC": 90})  # fmt: skip
+    tables = {**tables, "positions": made["positions"], "accounts": made["accounts"], "complete": False}
+    evaluation = venue.evaluate(rules({"id": "all", "pays": "socialization", "by": "profit"}), tables)
+    planned = {row["layer"]: float(row["amount"]) for row in evaluation.draws.rows()}
+    result = evaluation.resolve()
+    assert [float(s.amount) for s in result.steps if s.what == "pays its share of a loss"] == shares
+    assert float(result.residual.get("USDT", 0)) == residual
+    assert planned == {"all": sum(shares), "end": residual}
+
+
+def test_a_profit_is_given_once_and_the_layer_after_it_pays_the_rest():
+    tables = book(("BTC", 20), ("BTC", 40))
+    made = venue.cross([("A0", "BTC", 10, 100), ("A1", "BTC", 10, 100), *winners(93)],
+                       {"A0": 80, "A1": 60, "W0": 1000}, {"BTC": 90})  # fmt: skip
+    tables = {**tables, "positions": made["positions"], "accounts": made["accounts"], "complete": False}
+    layers = [{"id": "all", "pays": "socialization", "by": "profit"}, {"id": "fund", "pays": "main"}]
+    result = venue.evaluate(rules(*layers), tables).resolve()
+    assert sum(of_layer(result, "all")) == 30
+    assert sum(of_layer(result, "fund")) == 30
+    assert result.residual == {}
+
+
 MEMBERS = [
     {"member": "x", "fund": "guarantee", "contribution": 30},
     {"member": "y", "fund": "guarantee", "contribution": 60},

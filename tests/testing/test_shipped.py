@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from riskpolicy.report.coverage import KINDS
 from riskpolicy.ruleset.catalog import installed
 from riskpolicy.testing import run
 from riskpolicy.testing.coverage import Coverage
@@ -23,6 +24,7 @@ def test_shipped_rule_tests_pass_and_cover_everything():
     assert len(outcomes) >= 600
     missing = [item.id for r in coverage.rulesets.values() for item in r.items.values() if not item.covered]
     assert missing == []
+    assert {item.kind for r in coverage.rulesets.values() for item in r.items.values()} <= {*KINDS}
     assert len(coverage.rulesets) == len(SHIPPED) > 10
     assert coverage.total > 600
 

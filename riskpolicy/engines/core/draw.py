@@ -102,10 +102,11 @@ def draw(
     of_currency: Callable[[int], bool],
     opened: Callable[[Layer], bool],
     loss: Loss = _NOBODY,
+    reach: Callable[[Layer], int | None] = lambda _: None,
 ) -> list[Drawn]:
     """Return who pays a deficit of whole quanta, passed layers with 0; what nobody pays is the residual layer's.
 
-    Socialization pays all that is left.
+    Socialization pays what it can `reach`, None for all that is left.
 
     A layer pays nothing while an earlier one could pay more, under that one's own mode, cap and condition. Layers of a
     group pay in proportion to what each could; a rest of less than one quantum each goes to the first ones. The
@@ -120,9 +121,18 @@ def draw(
             end += 1
         members = layers[i:end]
         i = end
-        if layer.pays == "residual" or (layer.pays == "socialization" and opened(layer)):
+        if layer.pays == "residual":
             out.append(Drawn(layer, left, "all that is left"))
             return out
+        if layer.pays == "socialization":
+            most = reach(layer) if opened(layer) else 0
+            paid = left if most is None else min(left, most)
+            words = (
+                "all that is left" if paid == left else "all the profit that is there" if paid else "nobody is there"
+            )
+            out.append(Drawn(layer, paid, words if opened(layer) else "its condition does not hold"))
+            left -= paid
+            continue
         funds = [m for m in members if m.pays == "fund" and of_currency(m.fund)]
         out += [Drawn(m, 0, "its condition does not hold") for m in funds if not opened(m)]
         funds = [m for m in funds if opened(m)]

@@ -83,6 +83,8 @@ class Books:
         self.of_members: dict[int, list[int]] = {}
         self.assigned: dict[tuple[str, int], Fraction] = {}
         self.shared: dict[int, Fraction] = {}
+        #: Quanta of its profit that a position has given to socialized losses.
+        self.given: dict[int, int] = {}
         self.passed: dict[int, int] = {}
         self.active: dict[int, bool] = {}
         self.asked = 0

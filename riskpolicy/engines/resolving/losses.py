@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,15 @@ from riskpolicy.engines.core.resolution import Done
 from riskpolicy.engines.liquidation import BANKRUPT
 from riskpolicy.engines.resolving.books import RESIDUAL, WITHDRAWALS, Books
 from riskpolicy.plan.plan import Layer
+
+
+class _Holder(NamedTuple):
+    """A position whose holder pays a part of a loss, in proportion to `weight`; by profit at most `room` quanta."""
+
+    position: int
+    bucket: int
+    weight: Fraction
+    room: int
 
 
 class Losses(Books):
@@ -38,7 +47,15 @@ class Losses(Books):
             return self.plan.funds[fund].currency == number
 
         loss = loss_of(self.bound, bucket)
-        for drawn in draw(self.plan.layers, deficit, self.payers, quantum, of_currency, opened, loss):
+
+        def reach(layer: Layer) -> int | None:
+            """Return the most that those pay among whom a loss is socialized, in quanta; None for all of it."""
+            if layer.by == "withdrawals":
+                return None
+            holders = self.holders(bucket, layer)
+            return sum(h.room for h in holders) if layer.by == "profit" else None if holders else 0
+
+        for drawn in draw(self.plan.layers, deficit, self.payers, quantum, of_currency, opened, loss, reach):
             self.result.whys.setdefault((drawn.layer.id, loss.account), []).append((drawn.amount * quantum, drawn.why))
             if not drawn.amount:
                 continue
@@ -81,39 +98,49 @@ class Losses(Books):
         self.of_members[fund] = [gone + part for gone, part in zip(taken, parts, strict=True)]
         return [(f"@member:{m.name}", part) for m, part in zip(members, parts, strict=True) if part]
 
+    def holders(self, bucket: int, layer: Layer) -> list[_Holder]:
+        """Return who pays where a bucket's loss is socialized: all others with contracts of its markets and currency.
+
+        In proportion to the contracts, or to unrealized profit, of which nobody gives more than there is.
+        """
+        currency, quantum = self.currency(bucket)
+        markets = {int(self.bound.positions.instrument[i]) for i in self.bound.members(bucket)}
+        p, found = self.bound.positions, []
+        for i in np.flatnonzero(np.isin(p.instrument, sorted(markets)) & (p.quantity != 0)).tolist():
+            held, of = self.holding(i), int(p.bucket[i])
+            if of == bucket or held.quantity == 0 or self.apart[of] or self.currency(of)[0] != currency:
+                continue
+            weight, room = abs(held.quantity) * self.plan.instruments.contract_size_exact[held.instrument], 0
+            if layer.by == "profit":
+                now = self.worth(held.instrument, held.quantity, held.mark_price)
+                profit = (now - self.worth(held.instrument, held.quantity, held.entry_price)) * held.conversion
+                room = max(0, int(profit / quantum) - self.given.get(i, 0))
+                weight = Fraction(room)
+            if weight:
+                found.append(_Holder(i, of, weight, room))
+        return found
+
     def socialize(self, bucket: int, drawn: Drawn, currency: str, quantum: Fraction) -> None:
         """Let the holders of the bucket's markets pay: so much a contract, on both sides, or by their profit.
 
         Whole quanta, in proportion; a rest goes one by one to the largest shares, then by position.
         """
         layer, account = drawn.layer, self.name(bucket)
-        markets = {int(self.bound.positions.instrument[i]) for i in self.bound.members(bucket)}
-        p = self.bound.positions
-        payers, weights = [], []
-        for i in np.flatnonzero(np.isin(p.instrument, sorted(markets)) & (p.quantity != 0)).tolist():
-            held, of = self.holding(i), int(p.bucket[i])
-            if of == bucket or held.quantity == 0 or self.apart[of] or self.currency(of)[0] != currency:
-                continue
-            weight = abs(held.quantity) * self.plan.instruments.contract_size_exact[held.instrument]
-            if layer.by == "profit":
-                now = self.worth(held.instrument, held.quantity, held.mark_price)
-                weight = max(ZERO, now - self.worth(held.instrument, held.quantity, held.entry_price))
-            payers.append(of)
-            weights.append(weight)
-        total = sum(weights, ZERO)
-        parts = [int(drawn.amount * w / total) for w in weights] if total else []
-        left = drawn.amount - sum(parts)
-        if not total:
-            self.paid(bucket, Drawn(replace(layer, pays="residual"), drawn.amount), currency, quantum)
-            return
-        for k in sorted(range(len(parts)), key=lambda k: (-weights[k], k))[:left]:
+        holders = self.holders(bucket, layer)
+        total = sum((h.weight for h in holders), ZERO)
+        parts = [int(drawn.amount * h.weight / total) for h in holders]
+        able = [k for k, h in enumerate(holders) if layer.by != "profit" or parts[k] < h.room]
+        for k in sorted(able, key=lambda k: (-holders[k].weight, k))[: drawn.amount - sum(parts)]:
             parts[k] += 1
-        money = [(self.name(of), currency, -part) for of, part in zip(payers, parts, strict=True)]
+        money = [(self.name(h.bucket), currency, -part) for h, part in zip(holders, parts, strict=True)]
         self.result.ledger.book(layer.id, f"{layer.name}: socialized", [*money, (account, currency, drawn.amount)])
-        for of, part in zip(payers, parts, strict=True):
-            self.enter(of)
-            self.add(of, -part * quantum)
-            self.shared[of] = self.shared.get(of, ZERO) + part * quantum
-            self.result.steps.append(Done(self.name(of), layer.id, "pays its share of a loss", amount=part * quantum))
+        for h, part in zip(holders, parts, strict=True):
+            self.enter(h.bucket)
+            self.add(h.bucket, -part * quantum)
+            self.shared[h.bucket] = self.shared.get(h.bucket, ZERO) + part * quantum
+            self.given[h.position] = self.given.get(h.position, 0) + part
+            self.result.steps.append(
+                Done(self.name(h.bucket), layer.id, "pays its share of a loss", amount=part * quantum)
+            )
         self.add(bucket, drawn.amount * quantum)
         self.result.draws.append((layer.name, currency, drawn.amount * quantum, layer.id, account))

@@ -55,7 +55,7 @@ def split_fee(fees: Fees, kind: Kind, amount: int, quantum: Fraction) -> tuple[F
 
     Each part that takes this kind of fee gets its share, of the whole fee or of what the parts before it have left,
     rounded down, never beyond its cap nor beyond what is left. A rebate (an amount below zero) is paid by the owner of
-    the residue alone: a receiver gets of what comes in, and no fund pays out of itself because of a trade.
+    the residue alone: a receiver gets of what comes in.
     """
     parts = []
     left = amount
@@ -74,7 +74,8 @@ def split_fee(fees: Fees, kind: Kind, amount: int, quantum: Fraction) -> tuple[F
 def fee_shares_of(plan: Plan, fee: FeeDue) -> list[FeeShare]:
     """Return who gets a fee under a plan, `@fees` where it has no split; only funds of the fee's currency are fed.
 
-    A fund of another currency would have to sell first, so its part waits with `@fees`. A plugin that splits fees is
+    A fund of another currency would have to sell first, so its part waits with `@fees`, which also pays the rebates of
+    a residue that is a fund's: no fund pays out of itself because of a trade. A plugin that splits fees is
     asked where the ruleset names one.
     """
     currency = plan.currencies.index(fee.currency)
@@ -91,7 +92,7 @@ def fee_shares_of(plan: Plan, fee: FeeDue) -> list[FeeShare]:
         if share.fund == OF_INSTRUMENT:
             fund = fund_of_fee(plan, currency, fee.instrument)
             share = share._replace(receiver=f"@{plan.funds[fund].id}" if fund >= 0 else share.receiver, fund=fund)
-        other = share.fund >= 0 and plan.funds[share.fund].currency != currency
+        other = share.fund >= 0 and (plan.funds[share.fund].currency != currency or share.quanta < 0)
         shares.append(share._replace(receiver="@fees", fund=-1) if other else share)
     return [share for share in shares if share.quanta]
 

@@ -106,6 +106,8 @@ class _Run:
                 self._expectations(policy, evaluation, given)
             else:
                 evaluation.to_dict()
+                if given.events:
+                    evaluation.resolve(given.execution, given.events)
         except RiskPolicyError as error:
             if wanted is None:
                 self.findings += error.findings if given is None else given.located(error)

@@ -122,7 +122,7 @@ def _resolution() -> dict[str, Any]:
     residual = {"type": "object", "additionalProperties": _number(), "description": "what nobody pays, by currency"}
     waiting = {"type": "array", "items": _ID, "description": "accounts that wait for the market"}
     booked = {
-        "type": "object", "additionalProperties": {"type": "number"},
+        "type": "object", "additionalProperties": _number(),
         "description": "money booked on an account in all events, summed; outside parties begin with `@`",
     }  # fmt: skip
     parts = {**rows, "booked": booked, "residual": residual, "waiting": waiting}

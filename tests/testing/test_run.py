@@ -212,6 +212,12 @@ def test_expected_errors_of_a_snapshot(tmp_path, error, status):
     assert one(tmp_path, f"error: {error}", given).status == status
 
 
+@pytest.mark.parametrize(("error", "status"), [("{code: missing_value}", "passed"), ("{code: negative}", "failed")])
+def test_expected_errors_of_events(tmp_path, error, status):
+    event = "    events: [{kind: deposit, account: nobody, currency: USDT, amount: 1}]\n"
+    assert one(tmp_path, f"error: {error}", GIVEN.rstrip("\n") + "\n" + event).status == status
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [

@@ -106,7 +106,9 @@ def _fed(plan: Plan) -> str:
     names = [plan.funds[number].id for number in sorted(numbers - {-1, OF_INSTRUMENT})]
     if len(names) != 1:
         funds = [f.id for f in plan.funds]
-        hint = f"write FUND=AMOUNT; funds: {one_of(funds)}" if funds else "the ruleset has no fund that could be drawn on"
+        hint = (
+            f"write FUND=AMOUNT; funds: {one_of(funds)}" if funds else "the ruleset has no fund that could be drawn on"
+        )
         raise QueryError(Finding("unknown_id", f"--draw: {len(names)} funds get fees", hint))
     return names[0]
 

@@ -46,29 +46,42 @@ class _Resolving(Aftermath):
     """One resolution at one instant."""
 
     def run(self) -> Resolution:
-        """Liquidate in order; then again whoever is due because of it."""
+        """Liquidate in order; then whoever is due because of it, and again who still is, until nothing more happens."""
         self.prepare()
         liquidation = self.evaluation.liquidation
         due = [int(b) for b in np.flatnonzero(liquidation.triggered)]
         due.sort(key=lambda b: int(liquidation.rank[b]))
         due += sorted(self.forced - set(due))
-        seen: set[int] = set()
+        #: How much had happened when a bucket was last taken up, in events of the ledger.
+        seen: dict[int, int] = {}
+        ledger = self.result.ledger
         while due:
             for bucket in due:
-                seen.add(bucket)
+                again, seen[bucket] = bucket in seen, ledger.events
+                said = len(self.result.steps), len(self.result.skipped)
                 self.liquidate(bucket)
-            touched = sorted(({int(self.bound.positions.bucket[i]) for i in self.held} | set(self.shared)) - seen)
+                if again and ledger.events == seen[bucket]:
+                    # Nothing new: what was in its way has been said.
+                    del self.result.steps[said[0] :], self.result.skipped[said[1] :]
+            touched = sorted(({int(self.bound.positions.bucket[i]) for i in self.held} | set(self.shared)) - set(seen))
             due = [b for b in touched if not self.apart[b] and self.state(self.bucket(b)) != HEALTHY]
+            if not due:
+                # What others have changed since may have opened a way for those who are left.
+                due = [b for b, at in seen.items() if at != ledger.events and self.waits(b)]
         for bucket in sorted(self.opened):
             # Somebody's contracts may have gone as another's counterparty, after its own turn.
             if not self.left(bucket):
                 self.settle(bucket)
             self.finish(bucket)
-        waits = {b for b in seen if self.left(b) and self.state(self.bucket(b)) != HEALTHY}
+        waits = {b for b in seen if self.waits(b)}
         self.result.waiting = sorted({self.name(b) for b in waits})
         self.result.resumes = {self.name(b): self.resumes[b] for b in sorted(waits & set(self.resumes))}
         self.result.after = self.after()
         return self.result
+
+    def waits(self, bucket: int) -> bool:
+        """Return whether a bucket holds contracts and is to be liquidated."""
+        return bool(self.left(bucket)) and self.state(self.bucket(bucket)) != HEALTHY
 
 
 def resolve(evaluation: Evaluation, execution: Execution | str | None, events: Sequence[Event] = ()) -> Resolution:

@@ -46,10 +46,10 @@ class Aftermath(Steps):
         if self.active:
             cells = {int(self.bound.market_row[n]): "true" if on else "false" for n, on in self.active.items()}
             snapshot = with_choice(snapshot, "markets", "adl_active", cells)
-        snapshot = self.with_depth(self.with_members(snapshot))
+        snapshot = self.with_capacity(self.with_depth(self.with_members(snapshot)))
         snapshot = self.with_drawn(snapshot)
         if self.timed:
-            changed = {b: s for b, s in self.stands.items() if s != self.before[b]}
+            changed = {b: s for b, s in self.stands.items() if s != self.written[b]}
             snapshot = with_standing(snapshot, self.bound, changed)
         return self.with_outside(snapshot)
 
@@ -70,6 +70,22 @@ class Aftermath(Steps):
                 cells[row] = has - min(has, left)
                 taken[key] = left - min(has, left)
         return with_numbers(snapshot, "depth", "quantity", cells)
+
+    def with_capacity(self, snapshot: Snapshot) -> Snapshot:
+        """Take what providers were assigned off what they can still take."""
+        if not self.assigned:
+            return snapshot
+        who, what = snapshot.tables["providers"]["provider"], snapshot.tables["providers"]["instrument"]
+        room, number = snapshot.numbers("providers", "capacity"), self.plan.instruments.number
+        assert isinstance(who, Ids)
+        assert isinstance(what, Ids)
+        assert room is not None
+        cells: dict[int, Fraction | None] = {}
+        for row in range(len(who)):
+            taken = self.assigned.get((str(who.label(row)), number[str(what.label(row))]))
+            if taken:
+                cells[row] = (room.exact(row) or Fraction(0)) - taken
+        return with_numbers(snapshot, "providers", "capacity", cells)
 
     def with_members(self, snapshot: Snapshot) -> Snapshot:
         """Put what members have paid into the table `members`: out of contributions, or added to what was called."""

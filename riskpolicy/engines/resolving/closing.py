@@ -11,7 +11,6 @@ from riskpolicy.engines.candidates import candidate, queued
 from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Candidate, Demand, RankAdl
 from riskpolicy.engines.core.exact import ZERO, ExactPosition, Number, position_row
 from riskpolicy.engines.core.resolution import Skipped
-from riskpolicy.engines.liquidation import BANKRUPT
 from riskpolicy.engines.policies import policy
 from riskpolicy.engines.resolving.books import DEFAULT_LOT
 from riskpolicy.engines.resolving.staged import Staged
@@ -130,7 +129,7 @@ class Closing(Staged):
             why = "its own account"
         elif c.account.startswith("@"):
             why = "an outside party"
-        elif self.evaluation.liquidation.state[of] == BANKRUPT or c.equity < 0:
+        elif c.equity < 0:
             why = "bankrupt itself"
         elif rules.protected and self.role(of) in rules.protected:
             why = f"protected: {self.role(of)}"

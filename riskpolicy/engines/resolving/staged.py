@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from riskpolicy.engines.core.exact import ZERO, Change, ExactBucket, ExactPosition
-from riskpolicy.engines.core.standing import Standing, instant_of, standing_of
+from riskpolicy.engines.core.standing import Standing, flagged, instant_of, standing_of
 from riskpolicy.engines.liquidation import HEALTHY, LIQUIDATABLE
 from riskpolicy.engines.margin import trigger_health
 from riskpolicy.engines.resolving.books import DEFAULT_LOT
@@ -40,27 +40,41 @@ class Staged(Losses):
         self.instant = instant_of(self.bound.snapshot) or ZERO
         self.timed = plan.release is not None or any(s.cooldown or s.ramp or s.timeout for s in plan.steps)
         self.carried = self.timed and any("in_liquidation" in tables[name] for name in ("accounts", "positions"))
+        #: How buckets stand in the snapshot, at the beginning of their turn, and now.
+        self.written: dict[int, Standing] = {}
         self.before: dict[int, Standing] = {}
         self.stands: dict[int, Standing] = {}
         self.resumes: dict[int, Fraction] = {}
+        stayed = flagged(self.bound) if self.carried else None
+        if stayed is not None:
+            # Whoever was in liquidation and no longer is has been released.
+            for bucket in (stayed & ~self.evaluation.liquidation.triggered).nonzero()[0].tolist():
+                found = self.written[bucket] = standing_of(self.bound, bucket)
+                self.stands[bucket] = self.released(found)
+
+    def released(self, stands: Standing) -> Standing:
+        """Return how a healthy bucket stands: it keeps nothing but a cooldown still to run."""
+        until = stands.cooldown_until
+        return Standing(cooldown_until=until if until is not None and until > self.instant else None)
 
     def begin(self, bucket: int) -> None:
-        """Take up a bucket where it stood."""
+        """Take up a bucket where it stood: in the snapshot, or after its turn before."""
         self.resumes.pop(bucket, None)
-        found = standing_of(self.bound, bucket) if self.carried else Standing()
+        found = self.stands.get(bucket)
+        if found is None:
+            found = self.written[bucket] = standing_of(self.bound, bucket) if self.carried else Standing()
         self.before[bucket] = found
         started = found.started if found.in_liquidation and found.started is not None else self.instant
         self.stands[bucket] = replace(found, in_liquidation=True, started=started)
 
     def finish(self, bucket: int) -> None:
-        """Say how a bucket stands after its turn; one that is healthy keeps nothing but a cooldown still to run."""
+        """Say how a bucket stands after its turn."""
         stands = self.stands.get(bucket)
         if stands is None:
             return
         if not self.left(bucket) or self.state(self.bucket(bucket)) == HEALTHY:
             self.resumes.pop(bucket, None)
-            until = stands.cooldown_until
-            self.stands[bucket] = Standing(cooldown_until=until if until is not None and until > self.instant else None)
+            self.stands[bucket] = self.released(stands)
 
     def wait(self, bucket: int, until: Fraction) -> None:
         """Let a bucket go on no earlier than at an instant."""

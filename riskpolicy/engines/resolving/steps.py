@@ -346,7 +346,7 @@ class Steps(Closing):
     def queue(self, p: ExactPosition) -> Iterator[int]:
         """Yield the positions opposite to one, in the order of the deleveraging queue, that still hold contracts.
 
-        Whoever is bankrupt, or holds nothing any more, is passed over for good.
+        Outside parties and who holds nothing any more are passed over for good; who is bankrupt, as long as it is.
         """
         queue, positions = self.evaluation.queue, self.bound.positions
         segment = 2 * p.number + (1 if p.quantity > 0 else 0)
@@ -354,13 +354,18 @@ class Steps(Closing):
         place = self.next_in_queue(first)
         while place < end:
             i = int(queue.order[place])
-            bankrupt = self.evaluation.liquidation.state[positions.bucket[i]] == BANKRUPT
-            gone = i in self.held and self.held[i].quantity == 0
-            if bankrupt or gone or self.apart[positions.bucket[i]]:
+            of = int(positions.bucket[i])
+            if (i in self.held and self.held[i].quantity == 0) or self.apart[of]:
                 self.passed[place] = place + 1
-            else:
+            elif not self.bankrupt_now(of):
                 yield i
             place = self.next_in_queue(place + 1)
+
+    def bankrupt_now(self, bucket: int) -> bool:
+        """Return whether a bucket is below zero: as evaluated while nothing has touched it, else as it is now."""
+        if bucket not in self.opened:
+            return bool(self.evaluation.liquidation.state[bucket] == BANKRUPT)
+        return self.bucket(bucket).equity < 0
 
     def next_in_queue(self, place: int) -> int:
         """Return the first place from one on that is not passed over for good; the ways there are kept short."""

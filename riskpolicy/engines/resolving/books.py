@@ -85,7 +85,9 @@ class Books:
         self.shared: dict[int, Fraction] = {}
         #: Quanta of its profit that a position has given to socialized losses.
         self.given: dict[int, int] = {}
+        #: Places of queues that are passed over, each with the next one, and buckets passed over as bankrupt.
         self.passed: dict[int, int] = {}
+        self.out: set[int] = set()
         self.active: dict[int, bool] = {}
         self.asked = 0
         self.sides: dict[tuple[int, str], tuple[list[int], list[Candidate]]] = {}

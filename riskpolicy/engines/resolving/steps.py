@@ -42,6 +42,10 @@ class Steps(Closing):
             getattr(self, f"_{step.do}")(bucket, step)
         if not self.left(bucket):
             self.settle(bucket)
+        elif bucket in self.out and self.bucket(bucket).equity >= 0:
+            # Solvent again, it can give again.
+            self.passed.clear()
+            self.out.clear()
 
     def is_open(self, step: Step, now: ExactBucket, state: int) -> bool:
         """Return whether the condition of a step holds for a bucket as it is now."""
@@ -346,7 +350,7 @@ class Steps(Closing):
     def queue(self, p: ExactPosition) -> Iterator[int]:
         """Yield the positions opposite to one, in the order of the deleveraging queue, that still hold contracts.
 
-        Outside parties and who holds nothing any more are passed over for good; who is bankrupt, as long as it is.
+        Outside parties and who holds nothing any more are passed over for good, who is bankrupt until after its turn.
         """
         queue, positions = self.evaluation.queue, self.bound.positions
         segment = 2 * p.number + (1 if p.quantity > 0 else 0)
@@ -357,7 +361,10 @@ class Steps(Closing):
             of = int(positions.bucket[i])
             if (i in self.held and self.held[i].quantity == 0) or self.apart[of]:
                 self.passed[place] = place + 1
-            elif not self.bankrupt_now(of):
+            elif self.bankrupt_now(of):
+                self.passed[place] = place + 1
+                self.out.add(of)
+            else:
                 yield i
             place = self.next_in_queue(place + 1)
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from riskpolicy.engines.core.adl import Allocation, Candidate, Demand
+from riskpolicy.engines.core.bound import Bound
 from riskpolicy.engines.core.exact import ExactBucket, ExactPosition, position_row
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.liquidation import BANKRUPT
 from riskpolicy.errors import Finding, QueryError, SnapshotError, one_of, suggestion
 from riskpolicy.plan.plan import Rule
+from riskpolicy.snapshot.columns import Ids
 
 Side: TypeAlias = Literal["long", "short"]
 #: What contracts are counted in where the ruleset declares no lot.
@@ -88,8 +91,8 @@ def reduced(demand: Demand, c: Candidate, given: Fraction) -> Candidate:
 def candidates(evaluation: Evaluation, instrument: str, side: Side) -> list[Candidate]:
     """Return the open positions on one side of an instrument, by rank; exact, at the mark.
 
-    A position of a bankrupt bucket has a cap of zero, as it has nothing to give. Where the ruleset has no ranking,
-    scores are None and ranks go by account. QueryError for an unknown instrument or side.
+    Who may give nothing by the ruleset has a cap of zero, see `barred`. Where the ruleset has no ranking, scores are
+    None and ranks go by account. QueryError for an unknown instrument or side.
     """
     return list(queued(evaluation, instrument, side).candidates)
 
@@ -108,26 +111,62 @@ def queued(evaluation: Evaluation, instrument: str, side: Side) -> Queued:
     else:
         rows.sort(key=lambda i: (str(bound.account(int(p.account[i]))), i))
     buckets = [int(p.bucket[i]) for i in rows]
-    known = {b: ExactBucket(bound, b) for b in set(buckets)}
+    known, roles = {b: ExactBucket(bound, b) for b in set(buckets)}, roles_of(bound)
     made = [
-        candidate(evaluation, i, known[b], place) for place, (i, b) in enumerate(zip(rows, buckets, strict=True), 1)
+        candidate(evaluation, i, known[b], place, roles)
+        for place, (i, b) in enumerate(zip(rows, buckets, strict=True), 1)
     ]
     rates = tuple(bound.exact_conversion(i) for i in rows)
     return Queued(tuple(made), tuple(buckets), rates)
 
 
-def candidate(evaluation: Evaluation, i: int, bucket: ExactBucket, rank: int) -> Candidate:
-    """Return position i, in canonical order, as a candidate."""
+def roles_of(bound: Bound) -> dict[int, str]:
+    """Return the roles that the snapshot gives accounts, by their codes."""
+    named = bound.snapshot.tables["accounts"].get("role")
+    if not isinstance(named, Ids):
+        return {}
+    owners = bound.snapshot.ids("accounts", "account").codes
+    words = {int(owner): str(named.label(row)) for row, owner in reversed(list(enumerate(owners)))}
+    return {owner: word for owner, word in words.items() if word}
+
+
+def barred(evaluation: Evaluation, i: int, bucket: ExactBucket, roles: Mapping[int, str]) -> str | None:
+    """Return why nothing may be taken of position i, in canonical order, by the ruleset; None where it may.
+
+    Of outside parties, of buckets below zero, of protected roles and of who is not eligible nothing is taken.
+    """
+    rules, account = evaluation.plan.deleveraging, int(evaluation.bound.positions.account[i])
+    if str(evaluation.bound.account(account)).startswith("@"):
+        return "an outside party"
+    if bucket.equity < 0:
+        return "bankrupt itself"
+    if rules is None:
+        return None
+    role = roles.get(account)
+    if role is not None and role in rules.protected:
+        return f"protected: {role}"
+    if rules.eligible is None or rules.eligible.program.exact(position_row(bucket, bucket.members.index(i))):
+        return None
+    return "not eligible"
+
+
+def candidate(
+    evaluation: Evaluation, i: int, bucket: ExactBucket, rank: int, roles: Mapping[int, str] = MappingProxyType({})
+) -> Candidate:
+    """Return position i, in canonical order, as a candidate; its cap is what the ruleset lets be taken of it."""
     bound, rules = evaluation.bound, evaluation.plan.deleveraging
     place = bucket.members.index(i)
     position = bucket.positions[place]
     rate = position.held.conversion
     score = None if rules is None else rules.score.program.exact(position_row(bucket, place))
-    contracts = abs(position.quantity)
+    contracts = cap = abs(position.quantity)
+    if rules is not None and rules.most is not None:
+        lot = evaluation.plan.instruments.lot[position.number] or DEFAULT_LOT
+        cap = contracts * rules.most // lot * lot
     return Candidate(
         account=str(bound.account(int(bound.positions.account[i]))),
         contracts=contracts,
-        cap=Fraction(0) if bucket.equity < 0 else contracts,
+        cap=cap if barred(evaluation, i, bucket, roles) is None else Fraction(0),
         entry_price=position.entry_price,
         unrealized_pnl=position.unrealized_pnl,
         notional=position.notional,

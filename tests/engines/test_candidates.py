@@ -50,6 +50,31 @@ def test_a_bankrupt_bucket_has_nothing_to_give():
     assert (bankrupt.account, bankrupt.cap, bankrupt.equity) == ("A", 0, -40)
 
 
+@pytest.mark.parametrize(
+    ("rules", "caps"),
+    [
+        ({"eligible": "unrealized_pnl > 200"}, [0, 30]),
+        ({"protected_roles": ["market_maker"]}, [6, 0]),
+        ({"take": {"rule": "queue", "price": "bankruptcy_price", "most": "50%"}}, [3, 15]),
+    ],
+)
+def test_whom_the_ruleset_spares_gives_nothing_under_any_policy(rules, caps):
+    made = base()
+    made["deleveraging"] |= rules
+    made["instruments"][0]["lot"] = 1
+    accounts = [{**a, "role": "market_maker" if a["account"] == "V" else "trader"} for a in BOOK["accounts"]]
+    evaluation = evaluate(made, {**BOOK, "accounts": accounts})
+    found = candidates(evaluation, "BTCUSDT", "short")
+    assert [c.cap for c in found] == caps
+    for comparison in compare(evaluation, bankruptcies(evaluation), known()):
+        for run in comparison.runs:
+            for allocation in run.allocations:
+                if isinstance(allocation, ProfitHaircut):
+                    assert all(paid == 0 for paid, cap in zip(allocation.paid, caps, strict=True) if not cap)
+                else:
+                    assert all(given_ <= cap for given_, cap in zip(allocation.given, caps, strict=True)), run
+
+
 def test_the_residual_equity_of_the_bankrupt_account_is_counted():
     # All that A lacks, 40, and not the 100 that it lost: its 60 pay the rest. Over 10 contracts: 4 each, at 94.
     (event,) = bankruptcies(evaluate(base(), BOOK))

@@ -7,15 +7,15 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
 
-from riskpolicy.engines.candidates import candidate, queued
+from riskpolicy.engines.candidates import barred, candidate, queued, roles_of
 from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Candidate, Demand, RankAdl
-from riskpolicy.engines.core.exact import ZERO, ExactPosition, Number, position_row
+from riskpolicy.engines.core.exact import ZERO, ExactPosition, Number
+from riskpolicy.engines.core.once import once
 from riskpolicy.engines.core.resolution import Skipped
 from riskpolicy.engines.policies import policy
 from riskpolicy.engines.resolving.books import DEFAULT_LOT
 from riskpolicy.engines.resolving.staged import Staged
 from riskpolicy.plan.plan import Deleveraging
-from riskpolicy.snapshot.columns import Ids
 
 
 class Closing(Staged):
@@ -107,12 +107,17 @@ class Closing(Staged):
         for i, c in zip(rows, fresh, strict=True):
             of = int(self.bound.positions.bucket[i])
             if i in self.held or self.balance.get(of):
-                c = candidate(self.evaluation, i, self.bucket(of), c.rank)
-            out.append(replace(c, cap=self.cap(c, i, of, bucket, p, rules)))
+                c = candidate(self.evaluation, i, self.bucket(of), c.rank, self.roles)
+            out.append(replace(c, cap=self.cap(c, i, of, bucket, p)))
         if rules.again:
             out = ranked(out, [c.score or ZERO for c in out])
         order = sorted(range(len(out)), key=lambda k: out[k].rank)
         return [rows[k] for k in order], [out[k] for k in order]
+
+    @once
+    def roles(self) -> dict[int, str]:
+        """The roles of accounts, by their codes."""
+        return roles_of(self.bound)
 
     def members_of_side(self, number: int, side: str) -> list[int]:
         """Return the positions on one side of an instrument, in canonical order."""
@@ -120,39 +125,19 @@ class Closing(Staged):
         of_side = (q > 0 if side == "long" else q < 0) & (self.bound.positions.instrument == number)
         return [int(i) for i in of_side.nonzero()[0]]
 
-    def cap(self, c: Candidate, i: int, of: int, bucket: int, p: ExactPosition, rules: Deleveraging) -> Fraction:
+    def cap(self, c: Candidate, i: int, of: int, bucket: int, p: ExactPosition) -> Fraction:
         """Return the most that may be taken of a position now; why nothing may is kept for whoever asks."""
         why = None
         if c.contracts == 0:
             why = "holds nothing any more"
         elif self.bound.positions.account[i] == self.bound.buckets.account[bucket]:
             why = "its own account"
-        elif c.account.startswith("@"):
-            why = "an outside party"
-        elif c.equity < 0:
-            why = "bankrupt itself"
-        elif rules.protected and self.role(of) in rules.protected:
-            why = f"protected: {self.role(of)}"
-        elif rules.eligible is not None:
-            now = self.bucket(of)
-            if not rules.eligible.program.exact(position_row(now, now.members.index(i))):
-                why = "not eligible"
-        if why is not None:
-            self.why_not[c.account, p.number] = why
-            return ZERO
-        if rules.most is None:
-            return c.contracts
-        lot = self.plan.instruments.lot[p.number] or DEFAULT_LOT
-        return c.contracts * rules.most // lot * lot
-
-    def role(self, bucket: int) -> str:
-        """Return the role of a bucket's account, empty where it has none."""
-        named = self.bound.snapshot.tables["accounts"].get("role")
-        if not isinstance(named, Ids):
-            return ""
-        owners = self.bound.snapshot.ids("accounts", "account").codes
-        rows = (owners == self.bound.buckets.account[bucket]).nonzero()[0]
-        return next((word for row in rows if (word := str(named.label(int(row))))), "")
+        elif not c.cap:
+            why = barred(self.evaluation, i, self.bucket(of), self.roles)
+        if why is None:
+            return c.cap
+        self.why_not[c.account, p.number] = why
+        return ZERO
 
 
 def ranked(candidates: Sequence[Candidate], scores: Sequence[Fraction]) -> list[Candidate]:

@@ -53,7 +53,7 @@ def test_a_bankrupt_bucket_has_nothing_to_give():
 @pytest.mark.parametrize(
     ("rules", "caps"),
     [
-        ({"eligible": "unrealized_pnl > 200"}, [0, 30]),
+        ({"eligible": "unrealized_pnl > 200 * settle"}, [0, 30]),
         ({"protected_roles": ["market_maker"]}, [6, 0]),
         ({"take": {"rule": "queue", "price": "bankruptcy_price", "most": "50%"}}, [3, 15]),
     ],

@@ -8,6 +8,7 @@ import time
 import numpy as np
 
 import riskpolicy as rp
+import riskpolicy.engines.exposure
 from benchmarks import venue
 from riskpolicy.engines.execution import GivenFills
 

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 
+import riskpolicy as rp
 from riskpolicy.engines.resolve import resolve_once
 from riskpolicy.engines.resolving.incoming import Applied
 from riskpolicy.engines.resolving.staged import Bid
@@ -264,3 +265,19 @@ def test_a_fund_counts_the_inventory_of_its_account():
     # 1,000 / 90.5 are 11 contracts net; 8 are held.
     result = resolved(ruleset([step, ADL]), tables)
     assert sizes(result)[0] == -3
+
+
+def test_with_collateral_a_standing_is_that_of_its_account_whatever_the_order_of_rows():
+    # Both long 12 at 5 % of 100: 60 is due, 24 more to be released. Only Z has come into liquidation before.
+    rows = [
+        {"account": "Z", "currency": "USDC", "balance": 70, "in_liquidation": "true"},
+        {"account": "A", "currency": "USDC", "balance": 70, "in_liquidation": "false"},
+    ]
+    tables = {
+        "markets": [{"instrument": "SOL-PERP", "mark_price": 100}],
+        "positions": [{"account": a, "instrument": "SOL-PERP", "quantity": 12, "entry_price": 100} for a in "AZ"],
+    }
+    for accounts_ in (rows, rows[::-1]):
+        evaluation = rp.load("drift").evaluate({**tables, "accounts": accounts_})
+        states = {row["account"]: row["state"] for row in evaluation.buckets.rows()}
+        assert states == {"A": "healthy", "Z": "liquidatable"}

@@ -396,6 +396,9 @@ class _Binder:
         if rules is not None and rules.pooled:
             settled = np.where(number == CROSS, settled, plan.instruments.currency[number]).astype(np.int32)
         wallet, rows = self._wallets(purse, row, number, balances)
+        if rules is not None:
+            # A purse is put together from several rows, and has none of its own.
+            rows = np.where(number == CROSS, np.int32(-1), rows).astype(rows.dtype)
         initial_balance = None if initial is None else self._wallets(initial, row, number, balances)[0]
         sizes = None if parts is None else self._wallets(parts, row, number, balances)[0]
         positions = Positions(

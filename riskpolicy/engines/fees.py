@@ -165,7 +165,7 @@ class FeeReport:
     """A day's fees at given volumes: by flow, by receiver, and what they do for the funds. Money in quanta.
 
     `uncapped` names the parts whose caps are not counted, since no size of a trade was given. `plugin` splits fees in
-    place of the ruleset, and is not asked here: all that it splits shows as the residue's.
+    place of the ruleset.
     """
 
     currency: str

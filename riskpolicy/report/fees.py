@@ -20,7 +20,7 @@ def fees_text(report: FeeReport, lines: Sequence[FundLine] = (), warnings: Seque
     """Return the report; `lines` and `warnings` are a snapshot's, empty where none was given."""
     parts: list[Any] = [_incomes(report), Text(), _receivers(report)]
     if report.plugin:
-        parts.append(Text(f"The plugin {report.plugin} splits fees; they are shown before it does.", style="dim"))
+        parts.append(Text(f"The plugin {report.plugin} splits fees.", style="dim"))
     if report.uncapped:
         names = ", ".join(name.removeprefix("fees.split.") for name in report.uncapped)
         parts.append(Text(f"Caps of {names} are not counted: --trade-size says how large a trade is.", style="dim"))

@@ -83,7 +83,9 @@ class ResolutionCheck:
                 sums[entry.account] = sums.get(entry.account, Fraction(0)) + entry.amount * quantum[entry.currency]
         for account, cell in _items(node):
             got = fraction_text(sums.get(account, Fraction(0)))
-            if not self._same("amount", cell.value, got):
+            if not isinstance(cell.value, int | Decimal):
+                self._fault("invalid_value", f"what is booked on `{account}` is an amount", "write a number", cell)
+            elif not self._same("amount", cell.value, got):
                 self._differs("booked", account, cell, str(cell.value), got)
 
     def _same(self, column: str, wanted: Any, got: Any) -> bool:

@@ -130,23 +130,28 @@ class Resolution:
     def explain_draw(self, layer: str) -> Reason:
         """Return what a layer, by its name or rule, paid for whom and why no more; QueryError for an unknown one."""
         rules = {rule for rule, _ in self.whys} | {rule for _, _, _, rule, _ in self.draws}
-        found = next((r for r in sorted(rules) if layer in (r, r.removeprefix("waterfall."))), None)
+        shown = {name: rule for name, _, _, rule, _ in self.draws}
+        found = next((r for r in sorted(rules) if layer in (r, r.removeprefix("waterfall."))), shown.get(layer))
         if found is None:
-            names = sorted(r.removeprefix("waterfall.") for r in rules)
+            names = sorted({*shown, *(r.removeprefix("waterfall.") for r in rules)})
             hint = suggestion(layer, names) or (
                 f"layers that were asked: {one_of(names)}" if names else "none was asked"
             )
             raise QueryError(Finding("unknown_id", f"no layer `{layer}` was asked to pay", hint))
+        # A fund that takes over has lost by a step what its layer shows.
+        names_of = {name for name, _, _, rule, _ in self.draws if rule == found} or {found.removeprefix("waterfall.")}
+        total: dict[str, Fraction] = {}
+        by = {found}
+        for name, currency, amount, rule, _ in self.draws:
+            if rule == found or name in names_of:
+                total[currency] = total.get(currency, Fraction(0)) + amount
+                by.add(rule)
         lines = [
-            Reason(f"{account}: {_why(amount, why)}", found)
+            Reason(f"{account}: {_why(amount, why)}", rule)
             for (rule, account), told in self.whys.items()
-            if rule == found
+            if rule in by
             for amount, why in told
         ]
-        total: dict[str, Fraction] = {}
-        for _, currency, amount, rule, _ in self.draws:
-            if rule == found:
-                total[currency] = total.get(currency, Fraction(0)) + amount
         paid = " and ".join(f"{fraction_text(x)} {c}" for c, x in sorted(total.items())) or "nothing"
         return Reason(f"{found.removeprefix('waterfall.')} pays {paid}", found, tuple(lines))
 

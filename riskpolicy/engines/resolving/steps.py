@@ -293,10 +293,11 @@ class Steps(Closing):
         if quanta < 0:
             self.lost[step.by] = self.lost.get(step.by, ZERO) - quanta * quantum
             layer = next((x for x in self.plan.layers if x.fund == step.by), None)
-            rule = step.id if layer is None else layer.id
-            self.result.draws.append(
-                (name[1:] if layer is None else layer.name, currency, -quanta * quantum, rule, self.name(bucket))
-            )
+            account, lost = self.name(bucket), -quanta * quantum
+            # What it loses on contracts is no deficit that is shared out: the step's limits hold, not the layer's caps.
+            self.result.draws.append((name[1:] if layer is None else layer.name, currency, lost, step.id, account))
+            why = f"what it loses at the mark on {self.symbol(p.number)}"
+            self.result.whys.setdefault((step.id, account), []).append((lost, why))
 
     def hand_over(self, bucket: int, step: Step, name: str) -> None:
         """Give what margin is left to the fund."""

@@ -352,3 +352,16 @@ def test_a_market_that_is_delisted_has_no_fund():
     assert [float(d.quantity) for d in result.deleveraged] == [-6, -4]
     planned = {row["layer"]: row["amount"] for row in venue.evaluate(rules, tables).draws.rows()}
     assert planned["fund"] == "0"
+
+
+@pytest.mark.parametrize(("edge", "sold"), [("lower", -10), ("upper", -11)])
+def test_at_the_cap_of_a_tier_whose_upper_neighbour_owns_it_one_lot_more_is_closed(edge, sold):
+    # 30 contracts at 100 against steps up to 2,000: 20 contracts are exactly the cap.
+    rules = ruleset([{"id": "lower", "do": "lower_tier"}])
+    rows = [[2000, "1%"], ["unlimited", "2%"]]
+    rules["margin"]["tiers"][0] |= {"rate": "step", "edge": edge, "rows": rows}
+    tables = snapshot(100, 0, quantity=30, balance=50, depth=[("bid", 100, 100)])
+    result = resolved(rules, tables)
+    assert [s.quantity for s in result.steps if s.quantity] == [sold]
+    (position,) = [p for p in venue.evaluate(rules, result.after).positions.rows() if p["account"] == "A"]
+    assert position["tier"] == "margin.tiers.btc.2000"

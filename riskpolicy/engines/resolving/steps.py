@@ -124,7 +124,11 @@ class Steps(Closing):
         if now == first or down < first or cap is None:
             return ZERO
         kept = cap / (p.key / abs(p.quantity))
-        return min(abs(p.quantity), self.lots(p.number, abs(p.quantity) - kept))
+        size = self.lots(p.number, abs(p.quantity) - kept)
+        if not tiers.edge_lower[p.table] and abs(p.quantity) - size == kept:
+            # At the cap itself the upper tier still holds.
+            size += self.plan.instruments.lot[p.number] or DEFAULT_LOT
+        return min(abs(p.quantity), size)
 
     def _assign(self, bucket: int, step: Step) -> None:
         """Share what is left out to liquidity providers: equal parts, none beyond its capacity."""

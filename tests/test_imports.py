@@ -59,7 +59,9 @@ MAY_IMPORT = {
     "engines.evaluate": CORE | MECHANISMS | {"engines.resolve", "engines.exposure", "engines.exposure_place"},
     "engines.exposure_place": CORE | {"engines.evaluate"},
     "engines.exposure_search": CORE | MECHANISMS | {"engines.evaluate"},
-    "engines.exposure": CORE | MECHANISMS | {"engines.evaluate", "engines.exposure_place", "engines.exposure_search"},
+    "engines.exposure": CORE
+    | MECHANISMS
+    | {"engines.evaluate", "engines.candidates", "engines.exposure_place", "engines.exposure_search"},
     "engines.exposure_public": CORE | {"engines.exposure"},
     "engines.resolve": CORE | MECHANISMS | {"engines.evaluate", "engines.resolving"},
     "engines.resolving": CORE | MECHANISMS | {"engines.evaluate", "engines.candidates", "engines.policies"},

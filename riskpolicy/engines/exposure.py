@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
+from riskpolicy.engines.candidates import barred, roles_of
 from riskpolicy.engines.core.bound import CROSS, LONG, Bound
 from riskpolicy.engines.core.changes import (
     Amount,
@@ -197,6 +199,11 @@ class Exposure:
         return self.first.scenario, self.last.scenario
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the numbers leave out, and why nothing may be taken at the mark: sentences."""
+        return self._of.remarks()
+
+    @property
     def mean(self) -> dict[str, Fraction | None] | None:
         """The mean losses of the scenarios by the weights that were given, None where none were.
 
@@ -274,7 +281,7 @@ class Exposure:
             "first": self.first.to_dict(), "last": self.last.to_dict(),
             "scenarios": [s.to_dict() for s in self.scenarios],
             "mean": None if mean is None else {name: money(value) for name, value in mean.items()},
-            "resolutions": self.resolutions,
+            "resolutions": self.resolutions, "remarks": list(self.remarks),
         }  # fmt: skip
 
     def to_ccxt(self, symbol: str | None = None) -> dict[str, Any]:
@@ -367,6 +374,26 @@ class _Source:
     def takes(self) -> bool:
         """Whether the ruleset takes contracts at all."""
         return mechanism(self.evaluation.plan) in ("queue", "pro_rata", "plugin")
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what the numbers leave out, and why nothing may be taken at the mark."""
+        plan, rules = self.evaluation.plan, self.evaluation.plan.deleveraging
+        if self.position < 0 or rules is None or not self.takes:
+            return ()
+        said, bound = [], self.evaluation.bound
+        bucket = ExactBucket(bound, int(bound.positions.bucket[self.position]))
+        why = barred(self.evaluation, self.position, bucket, roles_of(bound))
+        if why is not None:
+            said.append(f"At this mark nothing is taken of it: {why}.")
+        if rules.ranks is not None:
+            by = "rank, light and contracts ahead are by the ruleset's score"
+            said.append(f"Plugin `{rules.ranks}` ranks when contracts are taken; {by}.")
+        before = list(itertools.takewhile(lambda step: step.do != "deleverage", plan.steps))
+        if any(step.cooldown or step.ramp or step.timeout for step in before):
+            said.append("Steps before deleveraging may wait for a time; what is taken after it is not counted.")
+        if rules.start is not None:
+            said.append("Deleveraging is on only while its trigger holds, with the numbers that the snapshot has.")
+        return tuple(said)
 
     def _guess(self, own: Fraction) -> int:
         assert self.search is not None

@@ -41,7 +41,7 @@ def exposure_report(found: Exposure) -> RenderableType:
         parts += [Text(), Text("Its first and last contract, the contracts bankrupt opposite and their deficit:")]
         parts += [_reached(found)]
         parts += [] if found.mean is None else [Text(f"On average by the weights: {_mean(found.mean)}.")]
-        parts += [Text(), *_changes(found)]
+        parts += [Text(), *_changes(found), *(Text(said) for said in found.remarks)]
     return Group(*parts)
 
 

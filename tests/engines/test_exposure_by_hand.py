@@ -539,3 +539,32 @@ def test_an_order_of_an_account_that_holds_sides_apart_opens_the_side_asked_for(
         evaluation.exposure("h", "BTCUSDT", side="long", order="sell:1:100")
     # Who holds no sides apart turns around.
     assert evaluation.exposure("w", "BTCUSDT", order="sell:9:100").side == "short"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda _: None, []),
+        (lambda r: r["deleveraging"].update(protected_roles=["market_maker"]), ["nothing is taken of it: protected"]),
+        (lambda r: r["deleveraging"].update(eligible="unrealized_pnl < 0"), ["nothing is taken of it: not eligible"]),
+        (
+            lambda r: r["deleveraging"].update(trigger={"start": "fund_balance <= 0", "stop": "fund_balance > 0"}),
+            ["only while its trigger holds"],
+        ),
+        (
+            lambda r: r["liquidation"]["steps"].insert(
+                0, {"id": "open", "do": "auction", "reserve": "mark_price", "timeout_seconds": 60}
+            ),
+            ["may wait for a time"],
+        ),
+    ],
+)
+def test_it_says_what_its_numbers_leave_out(change, said):
+    made = ruleset()
+    change(made)
+    tables = book([("a", -10, 100), ("w", 10, 50)], {"a": 5000, "w": 5000})
+    tables["accounts"] = [{**row, "role": "market_maker"} for row in tables["accounts"]]
+    found = exposed(made, tables, "w")
+    assert len(found.remarks) == len(said)
+    assert all(part in remark for part, remark in zip(said, found.remarks, strict=True))
+    assert found.to_dict()["remarks"] == list(found.remarks)

@@ -8,16 +8,26 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from riskpolicy.engines.core.ledger import Entry
 from riskpolicy.engines.core.resolution import Resolution
 from riskpolicy.numbers import moment_of
 from riskpolicy.report.text import amount, bar, plain_table, price, quantity, titled
 
 
+#: What events book on accounts, by its words in the ledger.
+CAME = frozenset({
+    "fill", "maker fee", "taker fee", "deposit", "withdrawal", "cut of a withdrawal", "funding", "stake",
+    "request unstake", "cancel unstake", "unstake",
+})  # fmt: skip
+
+
 def resolution_report(result: Resolution, rows: int) -> RenderableType:
     """Return the report; of long lists `rows` rows are shown."""
+    came = [e for e in result.ledger.entries if e.currency is not None and e.what in CAME and e.account[:1] != "@"]
+    parts: list[Any] = [_events(result, came, rows), Text()] if came else []
     if not result.steps and not result.draws:
-        return Text("Nothing is due: every bucket is healthy.")
-    parts: list[Any] = [_steps(result, rows), Text(), _draws(result)]
+        return Group(*parts, Text("Nothing is due: every bucket is healthy."))
+    parts += [_steps(result, rows), Text(), _draws(result)]
     if result.deleveraged:
         parts += [Text(), _deleveraged(result, rows)]
     for currency, left in result.residual.items():
@@ -47,6 +57,14 @@ def resolution_report(result: Resolution, rows: int) -> RenderableType:
         Text(f"{events:,} events of {entries:,} entries in the ledger, each summing to zero.", style="dim"),
     ]
     return Group(*parts)
+
+
+def _events(result: Resolution, came: list[Entry], rows: int) -> RenderableType:
+    table = plain_table([("account", False), ("event", False), ("amount", True), ("currency", False), ("rule", False)])
+    for e in came[:rows]:
+        money = (e.amount or 0) * result.ledger.quantum[e.currency or ""]
+        table.add_row(e.account, e.what, amount(float(money)), e.currency, e.rule)
+    return titled("Events", table, _more(len(came), rows))
 
 
 def _steps(result: Resolution, rows: int) -> RenderableType:

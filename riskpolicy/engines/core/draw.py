@@ -134,6 +134,8 @@ def draw(
             left -= paid
             continue
         funds = [m for m in members if m.pays == "fund" and of_currency(m.fund)]
+        other = "its fund holds another currency"
+        out += [Drawn(m, 0, other) for m in members if m.pays == "fund" and not of_currency(m.fund)]
         out += [Drawn(m, 0, "its condition does not hold") for m in funds if not opened(m)]
         funds = [m for m in funds if opened(m)]
         limits = [payers.limit(m, left, quantum, loss) for m in funds]

@@ -13,7 +13,6 @@ from riskpolicy.engines.core.resolution import Resolution
 from riskpolicy.numbers import moment_of
 from riskpolicy.report.text import amount, bar, plain_table, price, quantity, titled
 
-
 #: What events book on accounts, by its words in the ledger.
 CAME = frozenset({
     "fill", "maker fee", "taker fee", "deposit", "withdrawal", "cut of a withdrawal", "funding", "stake",

@@ -170,6 +170,9 @@ def _funds(check: _Check, ruleset: Ruleset) -> None:
         if fund.refill is not None and fund.target is None:
             message = f"fund `{fund.id}` has no target to be refilled to"
             check.fault("fund_form", message, "add `target:`", ("funds", i, "refill"))
+        if fund.refill is not None and max(fund.refill.below, fund.refill.share) > 1:
+            message = f"fund `{fund.id}` is refilled below or by more than all of it"
+            check.fault("fund_form", message, "`below` and `share` are at most 100%", ("funds", i, "refill"))
         if fund.staking is not None and fund.holds not in ("staked", "insurance"):
             message = f"fund `{fund.id}` holds {fund.holds}, which nobody stakes"
             check.fault("fund_form", message, "stakes go into a fund that holds `staked` or `insurance`", ("funds", i))

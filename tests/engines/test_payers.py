@@ -136,6 +136,7 @@ def test_the_fund_of_the_instrument_gets_the_fee(step, more):
         (lambda r: r["fees"].update(split=[{"id": "p", "to": "residual", "share": "1%"}]), "reserved_name"),
         (lambda r: r["funds"].append({"id": "withdrawals", "currency": "USDT"}), "reserved_name"),
         (lambda r: r["instruments"][1].pop("fund"), "unknown_reference"),
+        (lambda r: r["funds"][0].update(target="1 * settle", refill={"below": "180%"}), "fund_form"),
         (lambda r: r.update(funding={"cap_of_margin": "75%", "clamp": "0.05%"}), "funding_form"),
     ],
 )

@@ -3,12 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test docs format clean
+.PHONY: demo test laws docs format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    build, install into .venv, evaluate the bundled positions"
 	@echo "make test    all tests, lint, types and docs"
+	@echo "make laws    resolutions of ten times as many random venues and crashes; TIMES=100 for more"
 	@echo "make docs    the documentation, into docs/_build/html"
 	@echo "make format  format the code"
 	@echo "make clean   remove what the above made"
@@ -32,6 +33,9 @@ demo: .venv/installed
 
 test: .venv/tested
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+laws: .venv/tested
+	RISKPOLICY_LAWS=$(or $(TIMES),10) $(BIN)/python -m pytest -q -n $(JOBS) tests/engines/test_laws.py tests/test_shipped_resolutions.py
 
 docs: .venv/tested
 	$(BIN)/python -m sphinx -q -W -b html docs docs/_build/html

@@ -1,5 +1,6 @@
 """Laws of resolutions over random venues with all that a ruleset can say: nothing is lost, caps hold, it ends."""
 
+import os
 import random
 from fractions import Fraction
 
@@ -11,6 +12,10 @@ from tests.engines.test_resolve import random_case
 
 F = Fraction
 AT = "2025-01-01T00:00:00Z"
+
+
+#: `make laws` draws this many times as many venues.
+TIMES = int(os.environ.get("RISKPOLICY_LAWS", "1"))
 
 
 def steps_of(rng):
@@ -155,7 +160,7 @@ def ordered(events):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(800))
+@pytest.mark.parametrize("seed", range(800 * TIMES))
 def test_nothing_is_lost_caps_hold_and_it_ends(seed):
     rules, tables, events = full_case(seed)
     policy = venue.policy(rules)
@@ -200,7 +205,7 @@ def test_nothing_is_lost_caps_hold_and_it_ends(seed):
     assert again.waiting == result.waiting
 
 
-@pytest.mark.parametrize("seed", range(800, 840))
+@pytest.mark.parametrize("seed", range(800, 840 * TIMES))
 def test_neither_row_order_nor_threads_matter(seed):
     rules, tables, events = full_case(seed)
     policy = venue.policy(rules)
@@ -213,7 +218,7 @@ def test_neither_row_order_nor_threads_matter(seed):
     assert policy.evaluate(mixed, threads=2).resolve("book", ordered(events)).to_dict() == wanted
 
 
-@pytest.mark.parametrize("seed", range(840, 900))
+@pytest.mark.parametrize("seed", range(840, 900 * TIMES))
 def test_a_deposit_in_two_is_one_deposit(seed):
     rules, tables, _ = full_case(seed)
     policy = venue.policy(rules)

@@ -19,14 +19,14 @@ from riskpolicy.numbers import decimal_text
 def amount(value: Value, places: int = 2) -> str:
     """Return an amount with thousands separators, rounded to `places`; a dash for null.
 
-    An amount below one, as coins have it, keeps four significant digits, up to eight places.
+    An amount below a tenth, as coins have it, keeps four significant digits, up to eight places.
     """
     if value is None:
         return "-"
     number = float(value)  # type: ignore[arg-type]
     if math.isinf(number):
         return "infinite"
-    if 0 < abs(number) < 1 and round(number, places) != number:
+    if 0 < abs(number) < 0.1 and round(number, places) != number:
         fine = min(8, 3 - math.floor(math.log10(abs(number))))
         shown = f"{number:.{fine}f}".rstrip("0")
         return shown + "0" * max(0, places - len(shown.partition(".")[2]))

@@ -9,9 +9,9 @@ from riskpolicy.report.text import amount
     ("value", "shown"),
     [
         (None, "-"), (0, "0.00"), (1234.5, "1,234.50"), (-0.5, "-0.50"), (0.25, "0.25"), (0.0125, "0.0125"),
-        (0.05031258, "0.05031"), (-0.00000001, "-0.00000001"), (0.1 + 0.2, "0.30"), (0.999999, "1.00"),
+        (0.05031258, "0.05031"), (-0.00000001, "-0.00000001"), (0.372, "0.37"), (0.0999999, "0.10"),
         (1.005, "1.00"), (float("inf"), "infinite"),
     ],
 )  # fmt: skip
-def test_amounts_below_one_keep_their_digits(value, shown):
+def test_amounts_below_a_tenth_keep_their_digits(value, shown):
     assert amount(value) == shown

@@ -15,12 +15,9 @@ import numpy.typing as npt
 from riskpolicy.engines.core.bound import Bound, exact_of
 from riskpolicy.engines.core.exact import ZERO, Change, ExactBucket, Number, holding, position_row
 from riskpolicy.engines.evaluate import Evaluation
+from riskpolicy.kernel import _kernel
 
 Longs: TypeAlias = npt.NDArray[np.int64]
-Floats: TypeAlias = npt.NDArray[np.float64]
-
-#: Decimals of up to so many digits are told apart by their floats.
-SAFE_DIGITS = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +45,13 @@ def ahead(bound: Bound, rows: npt.NDArray[np.integer]) -> Ahead:
     """Sum the unsigned contracts of positions, in the order given."""
     p = bound.positions
     column = bound.snapshot.numbers("positions", "quantity")
-    size = np.abs(p.quantity[rows])
     if column is not None and not column.beyond:
+        places, before = np.ascontiguousarray(rows, np.int64), np.zeros(len(rows) + 1, np.int64)
         for digits in range(13):
-            # Most numbers of digits are refuted by the first few sizes.
-            if not _whole(size[:64] * 10.0**digits, digits, size[:64]):
-                continue
-            units = np.rint(size * 10.0**digits)
-            # A decimal of at most 15 digits that a float stands nearest to is the shortest that names it.
-            if units.max(initial=0) >= SAFE_DIGITS or units.sum() >= 2**62:
-                break
-            if _whole(units, digits, size):
-                before = np.zeros(len(rows) + 1, np.int64)
-                np.cumsum(units.astype(np.int64), out=before[1:])
+            if _kernel.sums_ahead(p.quantity, places, 10.0**digits, before):
                 return Ahead(before, 10**digits)
     exactly = [abs(exact_of(column, p.row_of(int(i)))) for i in rows]
     return Ahead([ZERO, *accumulate(exactly)], 1)
-
-
-def _whole(units: Floats, digits: int, size: Floats) -> bool:
-    """Return whether sizes are whole numbers of the units of so many digits."""
-    return bool((np.rint(units) / 10.0**digits == size).all())
 
 
 @dataclass(frozen=True, slots=True)

@@ -360,3 +360,25 @@ def light_pass(
             for k in range(count):
                 lit -= place > of_segment[k]
             light[i] = <int8_t>(lit if place > 0 else -1)
+
+
+def sums_ahead(const double[::1] quantity, const int64_t[::1] rows, double scale, int64_t[::1] before):
+    """Sum unsigned sizes in the order of rows, as whole numbers of 1 / scale: before[k] is the sum ahead of row k.
+
+    Return False where a size is no such number, has more than 15 digits, or the sum is beyond 62 bits.
+    """
+    cdef Py_ssize_t k
+    cdef double size, units
+    cdef int64_t total = 0
+    before[0] = 0
+    for k in range(rows.shape[0]):
+        size = fabs(quantity[rows[k]])
+        units = nearbyint(size * scale)
+        # A decimal of at most 15 digits that a float stands nearest to is the shortest that names it.
+        if units >= 1e15 or units / scale != size:
+            return False
+        total += <int64_t>units
+        if total >= (<int64_t>1 << 62):
+            return False
+        before[k + 1] = total
+    return True

@@ -3,12 +3,14 @@
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import riskpolicy as rp
 from riskpolicy.engines.exposure import hedged_pair
+from riskpolicy.engines.exposure_place import ahead
 from tests import venue
 
 MILLION = 10**6
@@ -568,3 +570,28 @@ def test_it_says_what_its_numbers_leave_out(change, said):
     assert len(found.remarks) == len(said)
     assert all(part in remark for part, remark in zip(said, found.remarks, strict=True))
     assert found.to_dict()["remarks"] == list(found.remarks)
+
+
+sizes = st.lists(
+    st.one_of(
+        st.integers(1, 10**6).map(lambda n: n / 1000), st.floats(1e-12, 1e12), st.integers(1, 2**60),
+        st.integers(1, 10**9).map(lambda n: n * 1e-9),
+    ), min_size=1, max_size=8,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes)
+def test_contracts_ahead_are_summed_exactly_whatever_their_digits(shorts):
+    rules = ruleset()
+    del rules["instruments"][0]["lot"]
+    positions = [(f"s{k}", -size, 100) for k, size in enumerate(shorts)]
+    tables = book(positions, {name: 0 for name, _, _ in positions}, complete=False)
+    bound = venue.evaluate(rules, tables).bound
+    rows = np.arange(len(shorts))
+    sums = ahead(bound, rows)
+    wanted = Fraction(0)
+    for k in rows:
+        assert sums.of(k) == wanted
+        wanted += abs(bound.exact_position(int(k))[0])
+    assert sums.whole == wanted

@@ -165,6 +165,9 @@ class Exact(Fraction):
     def __abs__(a):
         return lowest(abs(a._numerator), a._denominator)
 
+    def __float__(a):
+        return a._numerator / a._denominator
+
     def __bool__(a):
         return bool(a._numerator)
 

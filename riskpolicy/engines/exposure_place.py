@@ -80,7 +80,7 @@ class Supposed:
         self.sums = ahead(self.bound, self.others)
         self.keys: dict[int, tuple[Number, ...] | None] = {}
         self.bucket = int(self.bound.positions.bucket[i])
-        self.held = holding(self.bound, i, ZERO)
+        self.held = holding(self.bound, i)
 
     def now(self, change: Change | None = None) -> ExactBucket:
         """Return the bucket of the position, after a change."""

@@ -151,7 +151,8 @@ class _Adjusting:
         inverse = whole * quantum == 1.0
         values[inverse] = np.rint(values[inverse] * whole[inverse]) / whole[inverse]
         for i in np.flatnonzero(doubtful & (p.quantity != 0)).tolist():
-            exact = ExactPosition(self.bound, holding(self.bound, i, self.bound.exact_wallet(int(self.bucket[i]))))
+            wallet = self.bound.exact_wallet(int(self.bucket[i]))
+            exact = ExactPosition(self.bound, holding(self.bound, i), wallet)
             values[i] = float((exact.initial_margin or Fraction(0)) if initial else exact.maintenance_margin)
 
     def _orders(self) -> tuple[Floats, Floats]:
@@ -159,24 +160,24 @@ class _Adjusting:
         orders, bound = self.bound.orders, self.bound
         assert orders is not None
         owners = np.unique(np.repeat(np.arange(len(orders.start) - 1), np.diff(orders.start)))
-        supposed: list[tuple[int, OpenSize]] = []
+        supposed: list[tuple[int, Fraction, OpenSize]] = []
         for account in owners.tolist():
             for bucket in range(int(bound.buckets.start[account]), int(bound.buckets.start[account + 1])):
                 exact_bucket = ExactBucket(bound, bucket)
                 for found in exact_bucket.open_sizes:
                     members = tuple(exact_bucket.members[k] for k in found.members)
-                    supposed.append((bucket, OpenSize(members, found.holding)))
+                    supposed.append((bucket, exact_bucket.wallet_balance, OpenSize(members, found.holding)))
         supposed.sort(key=lambda s: s[0])
-        virtual = with_positions(bound, [(bucket, size.holding) for bucket, size in supposed])
-        exact = [ExactPosition(bound, size.holding) for _, size in supposed]
+        virtual = with_positions(bound, [(bucket, size.holding) for bucket, _, size in supposed])
+        exact = [ExactPosition(bound, size.holding, wallet) for _, wallet, size in supposed]
         made = MarginPass(virtual, 1).margins(lambda i: exact[i].key)
         columns = PositionColumns(virtual, made, BucketColumns(virtual, made))
         margin, bounds = made.initial_margin.copy(), columns["initial_margin"].bound_column()
-        conversion = np.array([float(size.holding.conversion) for _, size in supposed])
+        conversion = np.array([float(size.holding.conversion) for _, _, size in supposed])
         if self.rules.rounded_up:
             margin = np.array([float(p.initial_margin or 0) for p in exact])
-        own = np.array([sum(float(self.m.initial_margin[i]) for i in size.members) for _, size in supposed])
-        buckets = np.array([bucket for bucket, _ in supposed], np.int64)
+        own = np.array([sum(float(self.m.initial_margin[i]) for i in size.members) for _, _, size in supposed])
+        buckets = np.array([bucket for bucket, _, _ in supposed], np.int64)
         added = sums_of(buckets, (margin - own) * conversion, self.count)
         wide = (bounds + 8 * UNIT * (margin + own)) * conversion
         return added, 2 * sums_of(buckets, wide, self.count)

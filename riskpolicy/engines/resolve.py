@@ -63,8 +63,10 @@ class _Resolving(Aftermath):
                 if again and ledger.events == seen[bucket]:
                     # Nothing new: what was in its way has been said.
                     del self.result.steps[said[0] :], self.result.skipped[said[1] :]
-            touched = sorted(({int(self.bound.positions.bucket[i]) for i in self.held} | set(self.shared)) - set(seen))
-            due = [b for b in touched if not self.apart[b] and self.state(self.bucket(b)) != HEALTHY]
+            touched = sorted(
+                ({int(self.bound.positions.bucket[i]) for i in self.changed} | set(self.shared)) - set(seen)
+            )
+            due = [b for b in touched if not (self.apart[b] or self.sound(b) or self.state(self.bucket(b)) == HEALTHY)]
             if not due:
                 # What others have changed since may have opened a way for those who are left.
                 due = [b for b, at in seen.items() if at != ledger.events and self.waits(b)]

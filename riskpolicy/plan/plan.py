@@ -138,6 +138,11 @@ class TierTables:
     initial: Floats
     max_leverage: Floats
 
+    @property
+    def ordered(self) -> bool:
+        """Whether maintenance margin never rises while contracts are closed: rates rise with size; formulas may not."""
+        return all(table.formula is None for table in self.tables)
+
     def least_margin(self, table: int) -> Fraction | None:
         """Return the initial less the maintenance rate of the smallest position; None where one is no number."""
         of, first = self.tables[table], self.exact[int(self.start[table])]
@@ -163,6 +168,12 @@ class Trigger:
     of_wallet: Fraction
     constant: Fraction
     strict: bool
+
+    @property
+    def bare(self) -> bool:
+        """Whether more equity, or less notional and maintenance margin, never make it hold, and nothing else counts."""
+        rises = self.of_equity >= 0 and self.of_notional <= 0 and self.of_maintenance <= 0
+        return rises and self.of_pnl == 0 and self.of_wallet == 0
 
 
 @dataclass(frozen=True, slots=True)

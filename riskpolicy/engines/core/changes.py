@@ -140,7 +140,7 @@ def with_fill(bound: Bound, fill: Fill) -> Snapshot:
     """Return the snapshot after a fill; realized profit goes to the balance behind the position."""
     plan, snapshot = bound.plan, bound.snapshot
     if fill.position >= 0:
-        held = holding(bound, fill.position, Fraction(0))
+        held = holding(bound, fill.position)
     else:
         mark = bound.exact_mark(fill.instrument)
         held = Holding(fill.instrument, Fraction(0), fill.price, mark)

@@ -27,7 +27,7 @@ Number: TypeAlias = Fraction | float
 class Holding(NamedTuple):
     """Exact terms of a position, held or supposed: signed contracts, prices, and the numbers around it.
 
-    `wallet` is the balance behind its bucket; `conversion` what its settlement currency is worth in the bucket's.
+    `conversion` is what its settlement currency is worth in that of its bucket.
     """
 
     instrument: int
@@ -35,14 +35,13 @@ class Holding(NamedTuple):
     entry_price: Fraction
     mark_price: Fraction
     leverage: Fraction | None = None
-    wallet: Fraction = ZERO
     accrued_funding: Fraction = ZERO
     conversion: Fraction = ONE
 
     def of_size(self, quantity: Fraction) -> Holding:
         """Return the same with other contracts."""
-        _, _, entry, mark, leverage, wallet, funding, conversion = self
-        return Holding(self.instrument, quantity, entry, mark, leverage, wallet, funding, conversion)
+        number, _, entry, mark, leverage, funding, conversion = self
+        return Holding(number, quantity, entry, mark, leverage, funding, conversion)
 
 
 def filled(held: Holding, quantity: Fraction, price: Fraction, *, plan: Plan) -> tuple[Holding, Fraction]:
@@ -69,14 +68,14 @@ def filled(held: Holding, quantity: Fraction, price: Fraction, *, plan: Plan) ->
 
 
 class ExactPosition:
-    """One position, exactly; money in the settlement currency, quantity signed."""
+    """One position, exactly; money in the settlement currency, quantity signed. `wallet` is its bucket's balance."""
 
-    def __init__(self, bound: Bound, held: Holding) -> None:
+    def __init__(self, bound: Bound, held: Holding, wallet: Fraction = ZERO) -> None:
         self.bound = bound
         self.plan = bound.plan
         self.held = held
         self.number = held.instrument
-        self.wallet = held.wallet
+        self.wallet = wallet
         self.mark_price = held.mark_price
         self.quantity, self.entry_price = held.quantity, held.entry_price
         self.inverse = self.plan.instruments.inverse[self.number]
@@ -204,17 +203,11 @@ class ExactBucket:
         for i in self.members:
             known = change.known.get(i)
             if known is None:
-                changed = change.held.get(i)
-                if changed is None:
-                    held = holding(self.bound, i, self.wallet_balance)
-                elif changed.wallet == self.wallet_balance:
-                    held = changed
-                else:
-                    held = changed._replace(wallet=self.wallet_balance)
-                known = ExactPosition(self.bound, self._marked(held))
+                held = change.held.get(i) or holding(self.bound, i)
+                known = ExactPosition(self.bound, self._marked(held), self.wallet_balance)
             yield known
         for held in change.added:
-            yield ExactPosition(self.bound, self._marked(held))
+            yield ExactPosition(self.bound, self._marked(held), self.wallet_balance)
 
     def _marked(self, held: Holding) -> Holding:
         mark = self.change.marks.get(held.instrument)
@@ -269,7 +262,7 @@ class ExactBucket:
         return sum((self._added(size) for size in self.open_sizes), ZERO)
 
     def _added(self, size: OpenSize) -> Fraction:
-        whole = ExactPosition(self.bound, size.holding)
+        whole = ExactPosition(self.bound, size.holding, self.wallet_balance)
         margin = whole.initial_margin or ZERO
         own = sum((self.positions[k].initial_margin or ZERO for k in size.members), ZERO)
         return (margin - own) * size.holding.conversion
@@ -309,7 +302,7 @@ class ExactBucket:
         """Return a position of no contracts in an instrument, entered at the mark."""
         mark = self.change.marks.get(number) or self.bound.exact_mark(number)
         conversion = self.bound.conversion_of(self.bucket, number)
-        return Holding(number, ZERO, mark, mark, None, self.wallet_balance, ZERO, conversion)
+        return Holding(number, ZERO, mark, mark, conversion=conversion)
 
     @once
     def initial_margin(self) -> Fraction:
@@ -334,12 +327,12 @@ class ExactBucket:
         return _Row(_BUCKET, self)
 
 
-def holding(bound: Bound, i: int, wallet: Fraction) -> Holding:
+def holding(bound: Bound, i: int) -> Holding:
     """Return the exact terms of position i."""
     number = int(bound.positions.instrument[i])
     quantity, entry_price, leverage = bound.exact_position(i)
     mark, funding, conversion = bound.exact_mark(number), bound.exact_funding(i), bound.exact_conversion(i)
-    return Holding(number, quantity, entry_price, mark, leverage, wallet, funding, conversion)
+    return Holding(number, quantity, entry_price, mark, leverage, funding, conversion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,7 +460,7 @@ def position_row(bucket: ExactBucket, place: int) -> Mapping[str, Number]:
 
 def exact_key_of(bound: Bound, i: int) -> Fraction:
     """Return what the caps of position i's tier table count, exactly."""
-    return ExactPosition(bound, holding(bound, i, ZERO)).key
+    return ExactPosition(bound, holding(bound, i)).key
 
 
 def tier_number(plan: Plan, table: int, key: Fraction) -> int:

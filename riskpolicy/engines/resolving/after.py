@@ -28,9 +28,9 @@ class Aftermath(Steps):
         bound = self.bound
         snapshot = bound.snapshot
         p = bound.positions
-        rows = {p.row_of(i): held for i, held in self.held.items()}
-        if rows:
-            snapshot = with_numbers(snapshot, "positions", "quantity", {r: h.quantity for r, h in rows.items()})
+        if self.changed:
+            rows = {p.row_of(i): self.held[i].quantity for i in self.changed}
+            snapshot = with_numbers(snapshot, "positions", "quantity", dict(rows))
         snapshot = self.with_balances(snapshot)
         funds = snapshot.tables["funds"].get("fund")
         balances = {}

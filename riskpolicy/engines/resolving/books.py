@@ -30,6 +30,7 @@ from riskpolicy.engines.execution import Execution, Fill
 from riskpolicy.engines.fees import FeeShare, Kind, fee_shares_of
 from riskpolicy.engines.liquidation import BANKRUPT, LIQUIDATABLE, outside_parties
 from riskpolicy.errors import Finding, SnapshotError
+from riskpolicy.kernel.program import UNIT
 from riskpolicy.plan.plan import OF_INSTRUMENT, Rule, Step
 
 #: Outside parties whose accounts the ledger names.
@@ -69,8 +70,12 @@ class Books:
         quantum = dict(zip(self.plan.currencies, self.plan.requirements.quantum, strict=True))
         versions = dict(self.plan.plugged.versions)
         self.result = Resolution(ledger=Ledger(quantum), regime=self.plan.regime, plugins=versions)
+        #: Exact terms of the positions that were looked at, as they are now; whose contracts have moved.
         self.held: dict[int, Holding] = {}
+        self.changed: set[int] = set()
+        #: By bucket: what its balance has changed by, and its equity.
         self.balance: dict[int, Fraction] = {}
+        self.gained: dict[int, Fraction] = {}
         self.opened: set[int] = set()
         #: Buckets of outside parties, which neither pay nor give.
         self.apart = outside_parties(self.bound)
@@ -125,20 +130,41 @@ class Books:
 
     def bucket(self, bucket: int) -> ExactBucket:
         """Return a bucket as it is now; kept until something of it changes."""
-        if bucket not in self.now:
+        now = self.now.get(bucket)
+        if now is None:
             balance = self.balance.get(bucket, ZERO)
-            change = Change(self.held, balance=balance, known=self.known, wallet=self.wallets.get(bucket))
+            change = Change(self.held, balance=balance, known=self.known, wallet=self.wallet(bucket))
             now = self.now[bucket] = ExactBucket(self.bound, bucket, change)
-            if bucket not in self.wallets:
-                self.wallets[bucket] = now.wallet_balance - balance
             if self.walletless:
                 self.known.update(zip(now.members, now.positions, strict=True))
-        return self.now[bucket]
+        return now
+
+    def wallet(self, bucket: int) -> Fraction:
+        """Return the balance behind a bucket in the snapshot."""
+        found = self.wallets.get(bucket)
+        if found is None:
+            found = self.wallets[bucket] = self.bound.exact_wallet(bucket)
+        return found
 
     def add(self, bucket: int, amount: Fraction) -> None:
         """Change the balance behind a bucket."""
         self.balance[bucket] = self.balance.get(bucket, ZERO) + amount
+        self.gained[bucket] = self.gained.get(bucket, ZERO) + amount
         self.now.pop(bucket, None)
+
+    def equity_about(self, bucket: int) -> tuple[float, float]:
+        """Return the equity of a bucket as it is now, rounded, and how far that is from exact at most."""
+        m, gained = self.evaluation.margins, float(self.gained.get(bucket, ZERO))
+        before, equity = float(m.equity[bucket]), float(m.equity[bucket]) + gained
+        return equity, float(m.equity_doubt[bucket]) + 4 * UNIT * (abs(before) + abs(gained))
+
+    def has(self, bucket: int, amount: Fraction) -> bool:
+        """Return whether the equity of a bucket is at least an amount: by bounds where these say it, else exactly."""
+        equity, doubt = self.equity_about(bucket)
+        asked = float(amount)
+        if abs(equity - asked) > doubt + 4 * UNIT * (abs(equity) + abs(asked)):
+            return equity > asked
+        return self.bucket(bucket).equity >= amount
 
     def state(self, bucket: ExactBucket) -> int:
         """Return HEALTHY, LIQUIDATABLE or BANKRUPT; a defaulted bucket is liquidatable while it holds anything."""
@@ -201,15 +227,9 @@ class Books:
             return
         self.opened.add(bucket)
         _, quantum = self.currency(bucket)
-        now = self.bucket(bucket)
-        cash = (
-            now.wallet_balance
-            + now.accrued_funding
-            - sum(
-                (self.worth(p.number, p.quantity, p.entry_price) * p.held.conversion for p in now.positions),
-                ZERO,
-            )
-        )
+        cash = self.wallet(bucket) + self.balance.get(bucket, ZERO)
+        for p in map(self.holding, self.bound.members(bucket)):
+            cash += (p.accrued_funding - self.worth(p.instrument, p.quantity, p.entry_price)) * p.conversion
         self.add(bucket, round(cash / quantum) * quantum - cash)
 
     def worth(self, number: int, quantity: Fraction, price: Fraction) -> Fraction:
@@ -219,11 +239,10 @@ class Books:
 
     def holding(self, i: int) -> Holding:
         """Return the exact terms of a position as it is now."""
-        if i in self.held:
-            return self.held[i]
-        if i in self.known:
-            return self.known[i].held
-        return holding(self.bound, i, self.bound.exact_wallet(int(self.bound.positions.bucket[i])))
+        found = self.held.get(i)
+        if found is None:
+            found = self.held[i] = holding(self.bound, i)
+        return found
 
     def price(self, bucket: int, i: int, word: str | Rule | None) -> Fraction | None:
         """Return the price that a word or rule means for a position now; None for any price."""
@@ -346,11 +365,13 @@ class Books:
     def moved(self, bucket: int, i: int, quantity: Fraction, cash: Fraction) -> None:
         """Change a position that is being closed, and the balance by its cash and the entry value that it gives up."""
         p = self.holding(i)
-        released = self.worth(p.instrument, -quantity, p.entry_price) * p.conversion
-        self.add(bucket, cash - released)
+        number, conversion = p.instrument, p.conversion
+        entered = self.worth(number, quantity, p.entry_price) * conversion
+        self.add(bucket, cash + entered)
+        self.gained[bucket] += self.worth(number, quantity, p.mark_price) * conversion - entered
         self.held[i] = p.of_size(p.quantity + quantity)
+        self.changed.add(i)
         self.known.pop(i, None)
-        self.now.pop(bucket, None)
 
     def note(self, bucket: int, step: Step, what: str, amount: Fraction | None = None) -> None:
         """Record something that moved no contracts."""

@@ -106,7 +106,7 @@ class Closing(Staged):
         out = []
         for i, c in zip(rows, fresh, strict=True):
             of = int(self.bound.positions.bucket[i])
-            if i in self.held or self.balance.get(of):
+            if i in self.changed or self.balance.get(of):
                 c = candidate(self.evaluation, i, self.bucket(of), c.rank, self.roles)
             out.append(replace(c, cap=self.cap(c, i, of, bucket, p)))
         if rules.again:

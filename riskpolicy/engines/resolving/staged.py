@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import ChainMap
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -12,6 +13,7 @@ from riskpolicy.engines.liquidation import HEALTHY, LIQUIDATABLE
 from riskpolicy.engines.margin import trigger_health
 from riskpolicy.engines.resolving.books import DEFAULT_LOT
 from riskpolicy.engines.resolving.losses import Losses
+from riskpolicy.kernel.program import UNIT
 from riskpolicy.plan.plan import Step
 
 
@@ -40,6 +42,8 @@ class Staged(Losses):
         self.instant = instant_of(self.bound.snapshot) or ZERO
         self.timed = plan.release is not None or any(s.cooldown or s.ramp or s.timeout for s in plan.steps)
         self.carried = self.timed and any("in_liquidation" in tables[name] for name in ("accounts", "positions"))
+        #: Whether health never falls while a bucket loses contracts at the mark.
+        self.steady = plan.trigger.bare and plan.tiers.ordered
         #: How buckets stand in the snapshot, at the beginning of their turn, and now.
         self.written: dict[int, Standing] = {}
         self.before: dict[int, Standing] = {}
@@ -80,23 +84,23 @@ class Staged(Losses):
         """Let a bucket go on no earlier than at an instant."""
         self.resumes[bucket] = min(until, self.resumes.get(bucket, until))
 
-    def lack(self, now: ExactBucket) -> Fraction:
-        """Return how much more balance would make a bucket healthy, at least zero; None of it is a guess.
+    def lack(self, bucket: int) -> Fraction:
+        """Return how much more balance would make a bucket healthy, at least zero; none of it is a guess.
 
         By the trigger, or by the release rule where the bucket is held until then: the margin that is short.
         """
+        now = self.bucket(bucket)
         if self.state(now) == HEALTHY:
             return ZERO
-        _, quantum = self.currency(now.bucket)
+        _, quantum = self.currency(bucket)
         trigger = self.plan.trigger
         moves = trigger.of_equity + trigger.of_wallet
         if self.plan.release is None and moves > 0:
             return max(ZERO, -trigger_health(trigger)(now) / moves, -now.equity)
 
         def heals(quanta: int) -> bool:
-            balance = self.balance.get(now.bucket, ZERO) + now.change.balance * 0 + quanta * quantum
-            held = {**self.held, **now.change.held}
-            return self.state(ExactBucket(self.bound, now.bucket, Change(held, balance=balance))) == HEALTHY
+            balance = self.balance.get(bucket, ZERO) + quanta * quantum
+            return self.state(ExactBucket(self.bound, bucket, Change(self.held, balance=balance))) == HEALTHY
 
         high = max(1, math.ceil((abs(now.equity) + now.maintenance_margin) / quantum))
         while not heals(high) and high < 2**80:
@@ -125,7 +129,7 @@ class Staged(Losses):
             return step.portion if p.notional > step.above else Fraction(1)
         if step.ramp is None:
             return Fraction(1)
-        lack, stands = self.lack(self.bucket(bucket)), self.stands[bucket]
+        lack, stands = self.lack(bucket), self.stands[bucket]
         assert stands.started is not None
         whole = step.ramp.whole_below
         if lack <= 0 or (whole is not None and (lack < whole or p.notional * p.held.conversion < whole)):
@@ -142,7 +146,7 @@ class Staged(Losses):
             self.stands[bucket] = replace(stands, cooldown_until=until)
             self.wait(bucket, until)
         if step.ramp is not None:
-            after = self.lack(self.bucket(bucket))
+            after = self.lack(bucket)
             freed = stands.freed + max(ZERO, lack - after)
             self.stands[bucket] = replace(stands, freed=freed)
             if allowed < 1 and after > 0:
@@ -202,7 +206,29 @@ class Staged(Losses):
             gained += self.realized(after, fill) * p.conversion
             after = after._replace(quantity=after.quantity + fill.quantity)
         balance = self.balance.get(bucket, ZERO) + gained
-        return ExactBucket(self.bound, bucket, Change({**self.held, i: after}, balance=balance))
+        return ExactBucket(self.bound, bucket, Change(ChainMap({i: after}, self.held), balance=balance))
+
+    def sound(self, bucket: int) -> bool:
+        """Return whether bounds alone show that a bucket which was healthy at first still is; False says nothing.
+
+        A bucket only loses contracts, and with them notional and, where rates rise with size, maintenance margin: with
+        what these were, and the equity of now, its health is not overrated.
+        """
+        if not self.steady or bucket in self.before or bucket in self.forced:
+            return False
+        if self.evaluation.liquidation.triggered[bucket]:
+            return False
+        trigger, m = self.plan.trigger, self.evaluation.margins
+        equity, doubt = self.equity_about(bucket)
+        terms = (
+            (float(trigger.of_equity), equity, doubt),
+            (float(trigger.of_notional), float(m.bucket_notional[bucket]), float(m.pnl_doubt[bucket])),
+            (float(trigger.of_maintenance), float(m.bucket_maintenance[bucket]), float(m.maintenance_doubt[bucket])),
+            (float(trigger.constant), 1.0, 0.0),
+        )
+        health = sum(by * amount for by, amount, _ in terms)
+        spread = sum(abs(by) * (width + 16 * UNIT * abs(amount)) for by, amount, width in terms)
+        return equity > doubt and health > spread
 
     def held_on(self, bucket: ExactBucket) -> int:
         """Return LIQUIDATABLE where a bucket that came into liquidation is not released yet, else HEALTHY."""

@@ -88,7 +88,7 @@ class Steps(Closing):
             size = self.order_size(bucket, i, p, step, limit) if allowed > 0 else ZERO
             if size <= 0:
                 return sent
-            lack = self.lack(self.bucket(bucket)) if step.ramp is not None else ZERO
+            lack = self.lack(bucket) if step.ramp is not None else ZERO
             self.sell(bucket, i, size, step, limit)
             self.sent(bucket, step, lack, allowed if size < before else Fraction(1))
             sent = True
@@ -350,7 +350,7 @@ class Steps(Closing):
         winner, of = self.holding(other), int(self.bound.positions.bucket[other])
         held = size if winner.quantity > 0 else -size
         lost = self.worth(winner.instrument, held, winner.mark_price) - self.worth(winner.instrument, held, price)
-        return lost <= 0 or self.bucket(of).equity >= lost * winner.conversion
+        return lost <= 0 or self.has(of, lost * winner.conversion)
 
     def queue(self, p: ExactPosition) -> Iterator[int]:
         """Yield the positions opposite to one, in the order of the deleveraging queue, that still hold contracts.
@@ -364,7 +364,7 @@ class Steps(Closing):
         while place < end:
             i = int(queue.order[place])
             of = int(positions.bucket[i])
-            if (i in self.held and self.held[i].quantity == 0) or self.apart[of]:
+            if (i in self.changed and self.held[i].quantity == 0) or self.apart[of]:
                 self.passed[place] = place + 1
             elif self.bankrupt_now(of):
                 self.passed[place] = place + 1
@@ -377,7 +377,7 @@ class Steps(Closing):
         """Return whether a bucket is below zero: as evaluated while nothing has touched it, else as it is now."""
         if bucket not in self.opened:
             return bool(self.evaluation.liquidation.state[bucket] == BANKRUPT)
-        return self.bucket(bucket).equity < 0
+        return not self.has(bucket, ZERO)
 
     def next_in_queue(self, place: int) -> int:
         """Return the first place from one on that is not passed over for good; the ways there are kept short."""

@@ -67,6 +67,8 @@ cdef object sum_of(object na, object da, object nb, object db):
 
 
 cdef object product_of(object na, object da, object nb, object db):
+    if nb == 1 and db == 1:
+        return lowest(na, da)
     if db != 1:
         g = gcd(na, db)
         if g != 1:

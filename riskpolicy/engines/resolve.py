@@ -72,7 +72,7 @@ class _Resolving(Aftermath):
                 due = [b for b, at in seen.items() if at != ledger.events and self.waits(b)]
         for bucket in sorted(self.opened):
             # Somebody's contracts may have gone as another's counterparty, after its own turn.
-            if not self.left(bucket):
+            if not self.holds(bucket):
                 self.settle(bucket)
             self.finish(bucket)
         waits = {b for b in seen if self.waits(b)}
@@ -83,7 +83,7 @@ class _Resolving(Aftermath):
 
     def waits(self, bucket: int) -> bool:
         """Return whether a bucket holds contracts and is to be liquidated."""
-        return bool(self.left(bucket)) and self.state(self.bucket(bucket)) != HEALTHY
+        return self.holds(bucket) and self.state(self.bucket(bucket)) != HEALTHY
 
 
 def resolve(evaluation: Evaluation, execution: Execution | str | None, events: Sequence[Event] = ()) -> Resolution:

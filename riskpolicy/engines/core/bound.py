@@ -133,6 +133,8 @@ class Bound:
         """Return the positions of a bucket, in canonical order."""
         p, account = self.positions, int(self.buckets.account[bucket])
         first, end = int(p.start[account]), int(p.start[account + 1])
+        if self.buckets.start[account + 1] - self.buckets.start[account] == 1:
+            return [*range(first, end)]
         return [i for i, of in enumerate(p.bucket[first:end].tolist(), first) if of == bucket]
 
     def account(self, code: int) -> Label:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -56,22 +55,24 @@ class Ledger:
         `money` is (account, currency, quanta), `contracts` (account, instrument, signed contracts). LedgerError where
         either does not sum to zero, by currency and by instrument; nothing is booked then.
         """
-        rows = [(a, c, x) for a, c, x in money if x]
-        sizes = [(a, i, x) for a, i, x in contracts if x]
-        sums: dict[tuple[str, str], int | Fraction] = defaultdict(int)
-        for _, name, x in rows:
-            sums["money", name] += x
-        for _, name, size in sizes:
-            sums["contracts", name] += size
-        wrong = {name: total for name, total in sums.items() if total}
-        if wrong:
+        number, made = self.events, []
+        quanta: dict[str, int] = {}
+        sizes: dict[str, Fraction | int] = {}
+        for account, currency, x in money:
+            if x:
+                if not -LIMIT < x < LIMIT:
+                    raise LedgerError(f"event `{what}`: an amount beyond 64 bits")
+                quanta[currency] = quanta.get(currency, 0) + x
+                made.append(Entry(number, account, currency, None, x, None, rule, what))
+        for account, instrument, size in contracts:
+            if size:
+                sizes[instrument] = sizes.get(instrument, 0) + size
+                made.append(Entry(number, account, None, instrument, None, size, rule, what))
+        if any(quanta.values()) or any(sizes.values()):
+            wrong = {name: total for name, total in [*quanta.items(), *sizes.items()] if total}
             raise LedgerError(f"event `{what}` does not sum to zero: {wrong}")
-        if any(abs(x) >= LIMIT for _, _, x in rows):
-            raise LedgerError(f"event `{what}`: an amount beyond 64 bits")
-        number = self.events
         self.events += 1
-        self.entries += [Entry(number, a, c, None, x, None, rule, what) for a, c, x in rows]
-        self.entries += [Entry(number, a, None, i, None, x, rule, what) for a, i, x in sizes]
+        self.entries += made
         return number
 
     def balance(self, account: str, currency: str) -> int:

@@ -205,6 +205,10 @@ class Books:
             rows = [(i, p) for i, p in rows if self.bound.market_state(p.number) not in unless]
         return sorted(rows, key=lambda row: (-row[1].notional * row[1].held.conversion, row[1].number, row[0]))
 
+    def holds(self, bucket: int) -> bool:
+        """Return whether a bucket holds any contracts now."""
+        return any(self.holding(i).quantity for i in self.bound.members(bucket))
+
     def name(self, bucket: int) -> str:
         """Return a bucket's account."""
         found = self.names.get(bucket)
@@ -348,27 +352,30 @@ class Books:
 
     def trade(self, bucket: int, i: int, fill: Fill, with_: str | tuple[int, int], rule: str, what: str) -> None:
         """Book a trade of a position with an outside party or another position: contracts and their quote value."""
-        p = self.holding(i)
+        p, quantity = self.holding(i), fill.quantity
         currency, quantum = self.currency(bucket)
         symbol, account = self.symbol(p.instrument), self.name(bucket)
         # The account pays the worth of what it buys, in whole quanta; the other side gets the same.
-        paid = round(self.worth(p.instrument, fill.quantity, fill.price) * p.conversion / quantum)
+        paid = round(self.worth(p.instrument, quantity, fill.price) * p.conversion / quantum)
         other = with_ if isinstance(with_, str) else self.name(with_[0])
-        contracts = [(account, symbol, fill.quantity), (other, symbol, -fill.quantity)]
+        contracts = [(account, symbol, quantity), (other, symbol, -quantity)]
         self.result.ledger.book(rule, what, [(account, currency, -paid), (other, currency, paid)], contracts)
-        self.moved(bucket, i, fill.quantity, -paid * quantum)
+        cash, marked = paid * quantum, self.worth(p.instrument, quantity, p.mark_price)
+        self.moved(bucket, i, quantity, -cash, marked)
         if not isinstance(with_, str):
-            self.moved(with_[0], with_[1], -fill.quantity, paid * quantum)
-        amount = None
-        self.result.steps.append(Done(account, rule, what, symbol, fill.quantity, fill.price, amount))
+            self.moved(with_[0], with_[1], -quantity, cash, -marked)
+        self.result.steps.append(Done(account, rule, what, symbol, quantity, fill.price))
 
-    def moved(self, bucket: int, i: int, quantity: Fraction, cash: Fraction) -> None:
-        """Change a position that is being closed, and the balance by its cash and the entry value that it gives up."""
+    def moved(self, bucket: int, i: int, quantity: Fraction, cash: Fraction, marked: Fraction) -> None:
+        """Change a position that is being closed, and the balance by its cash and the entry value that it gives up.
+
+        `marked` is what the contracts are worth at the mark, in settlement money: equity changes by that and the cash.
+        """
         p = self.holding(i)
-        number, conversion = p.instrument, p.conversion
-        entered = self.worth(number, quantity, p.entry_price) * conversion
-        self.add(bucket, cash + entered)
-        self.gained[bucket] += self.worth(number, quantity, p.mark_price) * conversion - entered
+        entered = self.worth(p.instrument, quantity, p.entry_price) * p.conversion
+        self.balance[bucket] = self.balance.get(bucket, ZERO) + (cash + entered)
+        self.gained[bucket] = self.gained.get(bucket, ZERO) + (cash + marked * p.conversion)
+        self.now.pop(bucket, None)
         self.held[i] = p.of_size(p.quantity + quantity)
         self.changed.add(i)
         self.known.pop(i, None)

@@ -31,10 +31,10 @@ class Losses(Books):
 
     def settle(self, bucket: int) -> None:
         """Ask the waterfall for what an empty bucket lacks."""
+        if self.has(bucket, ZERO):
+            return
         currency, quantum = self.currency(bucket)
         now = self.bucket(bucket)
-        if now.equity >= 0:
-            return
         number = int(self.bound.buckets.currency[bucket])
         deficit = math.ceil(-now.equity / quantum)
 

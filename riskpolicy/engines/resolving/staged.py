@@ -76,7 +76,7 @@ class Staged(Losses):
         stands = self.stands.get(bucket)
         if stands is None:
             return
-        if not self.left(bucket) or self.state(self.bucket(bucket)) == HEALTHY:
+        if not self.holds(bucket) or self.state(self.bucket(bucket)) == HEALTHY:
             self.resumes.pop(bucket, None)
             self.stands[bucket] = self.released(stands)
 

@@ -40,7 +40,7 @@ class Steps(Closing):
             if held if step.when is None else not self.is_open(step, now, state):
                 continue
             getattr(self, f"_{step.do}")(bucket, step)
-        if not self.left(bucket):
+        if not self.holds(bucket):
             self.settle(bucket)
         elif bucket in self.out and self.bucket(bucket).equity >= 0:
             # Solvent again, it can give again.
@@ -67,7 +67,7 @@ class Steps(Closing):
         for i, p in self.left(bucket, step.unless):
             if not self._order(bucket, i, p, step, None):
                 continue
-            if self.state(self.bucket(bucket)) == HEALTHY and self.left(bucket):
+            if self.state(self.bucket(bucket)) == HEALTHY and self.holds(bucket):
                 break
 
     def _immediate_or_cancel(self, bucket: int, step: Step) -> None:
@@ -216,7 +216,7 @@ class Steps(Closing):
             held = self.inventory_of(step.by)
             held[p.number] = held.get(p.number, ZERO) - fill.quantity
             self.mark_inventory(bucket, p, fill, step, name)
-        if step.leftover == "fund" and not self.left(bucket):
+        if step.leftover == "fund" and not self.holds(bucket):
             self.hand_over(bucket, step, name)
 
     def taken_first(self, bucket: int, step: Step) -> list[tuple[int, ExactPosition]]:
@@ -326,31 +326,31 @@ class Steps(Closing):
             price = self.price(bucket, i, rules.price) or p.mark_price
             if not rules.plain or self.ranker is not None or self.allocator is not None:
                 for other, size in self.allocated(bucket, p, price, rules):
-                    self.close_against(bucket, i, other, size, price, step)
+                    self.close_against(bucket, i, other, size, price, step, self.given_up(other, size, price))
                 continue
             left = abs(p.quantity)
             for other in self.queue(p):
                 if left == 0:
                     break
-                winner = self.holding(other)
                 if self.bound.positions.account[other] == self.bound.buckets.account[bucket]:
                     continue
-                size = min(left, abs(winner.quantity))
-                if not self.bears(other, size, price):
-                    name, symbol = self.name(int(self.bound.positions.bucket[other])), self.symbol(p.number)
+                size, of = min(left, abs(self.holding(other).quantity)), int(self.bound.positions.bucket[other])
+                lost = self.given_up(other, size, price)
+                # Nobody is taken below zero.
+                if lost > 0 and not self.has(of, lost):
+                    name, symbol = self.name(of), self.symbol(p.number)
                     why = "bankruptcy prices do not overlap"
                     self.note(bucket, step, f"{name} skipped: {why}")
                     self.result.skipped.append(Skipped(name, symbol, self.name(bucket), why))
                     continue
-                self.close_against(bucket, i, other, size, price, step)
+                self.close_against(bucket, i, other, size, price, step, lost)
                 left -= size
 
-    def bears(self, other: int, size: Fraction, price: Fraction) -> bool:
-        """Return whether a bucket is not below zero after some of its contracts are closed at a price."""
-        winner, of = self.holding(other), int(self.bound.positions.bucket[other])
-        held = size if winner.quantity > 0 else -size
-        lost = self.worth(winner.instrument, held, winner.mark_price) - self.worth(winner.instrument, held, price)
-        return lost <= 0 or self.has(of, lost * winner.conversion)
+    def given_up(self, i: int, size: Fraction, price: Fraction) -> Fraction:
+        """Return what a position's bucket loses where contracts go at a price and not at the mark; a gain below 0."""
+        p = self.holding(i)
+        held = size if p.quantity > 0 else -size
+        return (self.worth(p.instrument, held, p.mark_price) - self.worth(p.instrument, held, price)) * p.conversion
 
     def queue(self, p: ExactPosition) -> Iterator[int]:
         """Yield the positions opposite to one, in the order of the deleveraging queue, that still hold contracts.
@@ -390,8 +390,10 @@ class Steps(Closing):
             place = following
         return found
 
-    def close_against(self, bucket: int, i: int, other: int, size: Fraction, price: Fraction, step: Step) -> None:
-        """Close some contracts of a position against those of another."""
+    def close_against(
+        self, bucket: int, i: int, other: int, size: Fraction, price: Fraction, step: Step, lost: Fraction
+    ) -> None:
+        """Close some contracts of a position against those of another, which loses something by it."""
         side = -1 if self.holding(i).quantity > 0 else 1
         of = int(self.bound.positions.bucket[other])
         self.enter(of)
@@ -407,7 +409,6 @@ class Steps(Closing):
             if fee > 0:
                 self.pay_fee(of, fee, "deleveraging", self.symbol(number), "deleveraging.take.fee")
         held = size if winner.quantity > 0 else -size
-        lost = (self.worth(number, held, winner.mark_price) - self.worth(number, held, price)) * winner.conversion
         self.result.deleveraged.append(
             Deleveraged(self.name(of), self.symbol(number), held, price, self.name(bucket), step.id, lost)
         )

@@ -23,7 +23,7 @@ from riskpolicy.engines.core.exact import ZERO, Change, ExactBucket, Holding
 from riskpolicy.engines.core.once import once
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.execution import Execution
-from riskpolicy.engines.exposure_place import Ahead, Place, Supposed, ahead, segment_of
+from riskpolicy.engines.exposure_place import Ahead, Place, Supposed, segment_of
 from riskpolicy.engines.exposure_search import Search, Taken
 from riskpolicy.errors import Finding, QueryError, suggestion
 from riskpolicy.numbers import NumberError, exact, fraction_text, moment_of, parse_decimal, seconds_of
@@ -589,7 +589,7 @@ def _exposed(of: _Source) -> Exposure:
     whole, positions = None, 0
     if place is not None:
         sums = _sums(evaluation, segment_of(bound, i))
-        whole, positions = sums.whole, len(sums.before) - 1
+        whole, positions = sums.whole, len(sums.rows)
     first = last = None
     if place is not None and rules is not None:
         if rules.plugin is None and rules.ranks is None and rules.rule in BY_RANK:
@@ -612,7 +612,7 @@ def _sums(evaluation: Evaluation, segment: int) -> Ahead:
     if segment not in kept:
         queue = evaluation.queue
         rows = queue.order[int(queue.start[segment]) : int(queue.start[segment + 1])]
-        kept[segment] = ahead(evaluation.bound, rows)
+        kept[segment] = Ahead(evaluation.bound, rows)
     return kept[segment]
 
 

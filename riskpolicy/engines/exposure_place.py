@@ -15,43 +15,42 @@ import numpy.typing as npt
 from riskpolicy.engines.core.bound import Bound, exact_of
 from riskpolicy.engines.core.exact import ZERO, Change, ExactBucket, Number, holding, position_row
 from riskpolicy.engines.evaluate import Evaluation
-from riskpolicy.kernel import _kernel
+from riskpolicy.kernel._kernel import SUMS_STRIDE as STRIDE
+from riskpolicy.kernel._kernel import sums_ahead
 
 Longs: TypeAlias = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
 class Ahead:
-    """Contracts ahead of each place of one segment of the queue: `before[k]` units ahead of place k, the last of all.
+    """Contracts ahead of each place of some positions in their order: exact, and only some of the sums kept.
 
-    A unit is 1 / `units` contracts; sums are whole and exact.
+    Sums run in whole numbers of 1 / `units` contracts, and every 64th is kept; where sizes are no such numbers, all.
     """
 
-    before: Longs | Sequence[Fraction]
-    units: int
+    def __init__(self, bound: Bound, rows: npt.NDArray[np.integer]) -> None:
+        self.rows = np.ascontiguousarray(rows, np.int32)
+        self.quantity = bound.positions.quantity
+        self.sums: Longs | Sequence[Fraction] = np.zeros(len(rows) // STRIDE + 1, np.int64)
+        column = bound.snapshot.numbers("positions", "quantity")
+        digits = -1 if column is None or column.beyond else sums_ahead(self.quantity, self.rows, self.sums)
+        self.units = 10**digits if digits >= 0 else 0
+        if digits < 0:
+            exactly = [abs(exact_of(column, bound.positions.row_of(i))) for i in self.rows.tolist()]
+            self.sums = [ZERO, *accumulate(exactly)]
 
     def of(self, place: int) -> Fraction:
-        """Return the contracts ahead of a place, which counts from 0."""
-        value = self.before[place]
-        return value if isinstance(value, Fraction) else Fraction(int(value), self.units)
+        """Return the contracts ahead of a place, which counts from 0; of all for the place after the last."""
+        if not self.units:
+            return Fraction(self.sums[place])
+        kept = place // STRIDE
+        sizes = np.abs(self.quantity[self.rows[kept * STRIDE : place]])
+        rest = np.rint(sizes * float(self.units)).astype(np.int64).sum()
+        return Fraction(int(self.sums[kept]) + int(rest), self.units)
 
     @property
     def whole(self) -> Fraction:
-        """All contracts of the segment."""
-        return self.of(len(self.before) - 1)
-
-
-def ahead(bound: Bound, rows: npt.NDArray[np.integer]) -> Ahead:
-    """Sum the unsigned contracts of positions, in the order given."""
-    p = bound.positions
-    column = bound.snapshot.numbers("positions", "quantity")
-    if column is not None and not column.beyond:
-        places, before = np.ascontiguousarray(rows, np.int64), np.zeros(len(rows) + 1, np.int64)
-        for digits in range(13):
-            if _kernel.sums_ahead(p.quantity, places, 10.0**digits, before):
-                return Ahead(before, 10**digits)
-    exactly = [abs(exact_of(column, p.row_of(int(i)))) for i in rows]
-    return Ahead([ZERO, *accumulate(exactly)], 1)
+        """All contracts."""
+        return self.of(len(self.rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class Supposed:
         queue = evaluation.queue
         rows = queue.order[int(queue.start[segment]) : int(queue.start[segment + 1])]
         self.others = rows[rows != i]
-        self.sums = ahead(self.bound, self.others)
+        self.sums = Ahead(self.bound, self.others)
         self.keys: dict[int, tuple[Number, ...] | None] = {}
         self.bucket = int(self.bound.positions.bucket[i])
         self.held = holding(self.bound, i)

@@ -362,23 +362,63 @@ def light_pass(
             light[i] = <int8_t>(lit if place > 0 else -1)
 
 
-def sums_ahead(const double[::1] quantity, const int64_t[::1] rows, double scale, int64_t[::1] before):
-    """Sum unsigned sizes in the order of rows, as whole numbers of 1 / scale: before[k] is the sum ahead of row k.
-
-    Return False where a size is no such number, has more than 15 digits, or the sum is beyond 62 bits.
+cdef extern from *:
     """
-    cdef Py_ssize_t k
-    cdef double size, units
-    cdef int64_t total = 0
-    before[0] = 0
-    for k in range(rows.shape[0]):
+    #if defined(__GNUC__)
+    #define RISKPOLICY_PREFETCH(p) __builtin_prefetch(p)
+    #else
+    #define RISKPOLICY_PREFETCH(p) (void)(p)
+    #endif
+    """
+    void RISKPOLICY_PREFETCH(const void*) noexcept nogil
+
+
+# Rows of a queue lie anywhere in memory: so many rows ahead are asked for early, and one in so many sums is kept.
+cdef enum:
+    EARLY = 200
+    STRIDE = 64
+
+SUMS_STRIDE = STRIDE
+
+
+def sums_ahead(const double[::1] quantity, const int32_t[::1] rows, int64_t[::1] before):
+    """Sum unsigned sizes in the order of rows as whole numbers of 1 / 10 ** digits: before[k] is that ahead of row 64 k.
+
+    `before` has len(rows) // 64 + 1 places. Return the digits, as many as are needed; -1 where a size has more than 12
+    decimals or 15 digits at that scale, or the sum is beyond 62 bits.
+    """
+    cdef Py_ssize_t k, j, n = rows.shape[0]
+    cdef int digits = 0
+    cdef double size, units, scale = 1.0
+    cdef int64_t total = 0, tens
+    cdef int64_t most = <int64_t>1 << 62
+    for k in range(n):
+        if k + EARLY < n:
+            RISKPOLICY_PREFETCH(&quantity[rows[k + EARLY]])
+        if k % STRIDE == 0:
+            before[k // STRIDE] = total
         size = fabs(quantity[rows[k]])
-        units = nearbyint(size * scale)
-        # A decimal of at most 15 digits that a float stands nearest to is the shortest that names it.
-        if units >= 1e15 or units / scale != size:
-            return False
+        if size * scale >= 1e15:
+            return -1
+        units = <double><int64_t>(size * scale + 0.5)
+        if units / scale != size:
+            # A decimal of at most 15 digits that a float stands nearest to is the shortest that names it.
+            tens = 1
+            while units / scale != size:
+                digits += 1
+                scale *= 10.0
+                tens *= 10
+                if digits > 12 or size * scale >= 1e15:
+                    return -1
+                units = <double><int64_t>(size * scale + 0.5)
+            if total >= most // tens:
+                return -1
+            total *= tens
+            for j in range(k // STRIDE + 1):
+                before[j] *= tens
         total += <int64_t>units
-        if total >= (<int64_t>1 << 62):
-            return False
-        before[k + 1] = total
-    return True
+        if total >= most:
+            return -1
+    if n % STRIDE == 0:
+        before[n // STRIDE] = total
+    return digits

@@ -94,6 +94,26 @@ def test_the_limit_at_bankruptcy_leaves_the_rest_to_deleveraging_by_rank():
     assert drawn(result)[0][0] == "adl"
 
 
+@pytest.mark.parametrize(("balance", "taken"), [("150", True), ("149.99999999999999999999", False)])
+def test_who_can_just_bear_the_loss_is_taken_to_the_last_digit(balance, taken):
+    # A long of 10 is bankrupt at 90. The short entered at 75 has 50 less than its balance at 80, and loses 100 there.
+    tables = snapshot(80, 0, others=[(-10, 75, balance)])
+    result = resolved(ruleset([ADL]), tables)
+    assert [(d.account, d.quantity) for d in result.deleveraged] == ([("W0", -10)] if taken else [])
+    assert [s.why for s in result.skipped] == ([] if taken else ["bankruptcy prices do not overlap"])
+
+
+def test_a_counterparty_whose_margin_rises_as_it_shrinks_is_liquidated_then():
+    # Margin is 1,000,000 / notional: 625 of 20 contracts at 80, but 1,250 of the 10 that are left of W0, who has 1,100.
+    rules = ruleset([ADL])
+    rate = "1000000 * settle * settle / (notional * notional)"
+    rules["margin"]["tiers"] = [{"id": "btc", "key": "notional", "rate": "expression", "maintenance": rate}]
+    tables = snapshot(80, 0, others=[(-20, 80, 1200), (10, 80, 5000)])
+    assert of(venue.evaluate(rules, tables), "W0")["state"] == "healthy"
+    result = resolved(rules, tables)
+    assert [(d.account, d.quantity, d.against) for d in result.deleveraged] == [("W0", -10, "A"), ("W1", 10, "W0")]
+
+
 def test_a_fund_takes_over_what_it_can_bear():
     result = resolved(ruleset([TAKE, ADL]), snapshot(89, 4))
     # One contract taken at 90 loses 1 at the mark: the fund bears 4 of 10.

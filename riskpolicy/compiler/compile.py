@@ -282,7 +282,12 @@ class _Compiler:
         """Return a named price as its word, any other as an expression over the position."""
         if text is None or text in PRICES:
             return text
-        program = self.expressions.program(text, scope_of("position", Stage.SUMMED), path, unit=PRICE)
+        scope = scope_of("position", Stage.SUMMED)
+        if text.isidentifier() and text not in scope:
+            hint = suggestion(text, PRICES) or f"a named price ({one_of(PRICES)}) or an expression over the position"
+            self.expressions.fault("unknown_name", f"`{text}` is no price", hint, path)
+            return None
+        program = self.expressions.program(text, scope, path, unit=PRICE)
         return None if program is None else Rule(rule_id, program)
 
     def steps(self) -> tuple[Step, ...]:

@@ -75,6 +75,7 @@ class _Resolving(Aftermath):
             if not self.holds(bucket):
                 self.settle(bucket)
             self.finish(bucket)
+        self.note_bids()
         waits = {b for b in seen if self.waits(b)}
         self.result.waiting = sorted({self.name(b) for b in waits})
         self.result.resumes = {self.name(b): self.resumes[b] for b in sorted(waits & set(self.resumes))}

@@ -142,6 +142,8 @@ def test_scores_can_be_taken_anew_for_every_event():
         ({"rule": "plugin"}, "names no plugin"),
         ({"rule": "queue", "plugin": "x"}, "allocates nothing"),
         ({"rule": "profit_haircut"}, "profit_haircut"),
+        ({"price": "mark_prise"}, "did you mean `mark_price`"),
+        ({"price": "cheap"}, "`cheap` is no price"),
     ],
 )
 def test_a_take_that_makes_no_sense_is_refused(take, says):

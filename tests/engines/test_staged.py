@@ -205,6 +205,8 @@ def test_an_open_auction_waits_for_bids_and_ends():
     second = resolve_once(still, "book", Applied(still.snapshot, bids=bids))
     assert [(float(s.quantity), float(s.price)) for s in second.steps if s.quantity] == [(-2, 90.4), (-1, 90.2)]
     assert not second.deleveraged
+    left = [(s.account, s.what) for s in second.steps if s.step == "event.auction"]
+    assert left == [("@z", "9 of a bid for 9 BTC not taken"), ("@w", "9 of a bid for 9 BTC not taken")]
     # It has ended at 60 seconds: three contracts are left for deleveraging.
     third = policy.evaluate(later(second, 60)).resolve()
     assert sum(d.quantity for d in third.deleveraged) == -3

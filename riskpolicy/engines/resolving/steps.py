@@ -11,11 +11,12 @@ from riskpolicy.engines.core.changes import account_code
 from riskpolicy.engines.core.draw import equal_parts
 from riskpolicy.engines.core.exact import ZERO, ExactBucket, ExactPosition, Holding, position_row
 from riskpolicy.engines.core.funds import fund_behind, fund_row
-from riskpolicy.engines.core.resolution import Deleveraged, Skipped
+from riskpolicy.engines.core.resolution import Deleveraged, Done, Skipped
 from riskpolicy.engines.execution import Fill
 from riskpolicy.engines.liquidation import BANKRUPT, HEALTHY
 from riskpolicy.engines.resolving.books import DEFAULT_LOT
 from riskpolicy.engines.resolving.closing import Closing
+from riskpolicy.numbers import fraction_text
 from riskpolicy.plan.plan import OF_INSTRUMENT, Step
 from riskpolicy.snapshot.columns import Ids
 
@@ -197,6 +198,15 @@ class Steps(Closing):
                 fill = Fill(-size if long else size, bid.price)
                 self.trade(bucket, i, fill, bid.bidder, step.id, "auction")
                 self.charge(bucket, p.number, fill, step)
+
+    def note_bids(self) -> None:
+        """Say of every bid what nobody sold to it."""
+        for k, bid in enumerate(self.bids):
+            rest = bid.quantity - self.bid_taken.get(k, ZERO)
+            if rest:
+                symbol = self.symbol(bid.instrument)
+                what = f"{fraction_text(rest)} of a bid for {fraction_text(bid.quantity)} {symbol} not taken"
+                self.result.steps.append(Done(bid.bidder, "event.auction", what))
 
     def _takeover(self, bucket: int, step: Step) -> None:
         if step.by == OF_INSTRUMENT:

@@ -70,9 +70,10 @@ class _Resolving(Aftermath):
             if not due:
                 # What others have changed since may have opened a way for those who are left.
                 due = [b for b, at in seen.items() if at != ledger.events and self.waits(b)]
-        for bucket in sorted(self.opened):
+        for bucket in sorted(self.gained):
             # Somebody's contracts may have gone as another's counterparty, after its own turn.
             if not self.holds(bucket):
+                self.enter(bucket)
                 self.settle(bucket)
             self.finish(bucket)
         self.note_bids()

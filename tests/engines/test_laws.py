@@ -132,24 +132,32 @@ def widen(rng, rules, tables):
                 row |= {"margin_mode": "isolated", "isolated_margin": rng.randint(0, 50 * abs(row["quantity"])) / 100}
 
 
+def worth(policy, symbol, quantity, price):
+    """The value whose change is profit."""
+    instruments = policy.plan.instruments
+    size = quantity * instruments.contract_size_exact[instruments.number[symbol]]
+    return -size / price if instruments.inverse[instruments.number[symbol]] else size * price
+
+
+def equities(policy, snapshot):
+    """What each account has at the marks, of all its buckets together."""
+    said, held = snapshot_dict(snapshot), {}
+    marks = {row["instrument"]: F(str(row["mark_price"])) for row in said["markets"]}
+    for row in said["accounts"]:
+        held[row["account"]] = held.get(row["account"], 0) + F(str(row["balance"]))
+    for p in said["positions"]:
+        symbol, quantity, entry = p["instrument"], F(str(p["quantity"])), F(str(p["entry_price"]))
+        profit = worth(policy, symbol, quantity, marks[symbol]) - worth(policy, symbol, quantity, entry)
+        held[p["account"]] += profit + F(str(p.get("isolated_margin") or 0))
+    return held
+
+
 def money(policy, snapshot):
     """All that anybody has at the marks: equity, funds, contributions; what was called of members came from outside."""
     said = snapshot_dict(snapshot)
-    instruments = policy.plan.instruments
-    marks = {row["instrument"]: F(str(row["mark_price"])) for row in said["markets"]}
-
-    def worth(symbol, quantity, price):
-        size = quantity * instruments.contract_size_exact[instruments.number[symbol]]
-        return -size / price if instruments.inverse[instruments.number[symbol]] else size * price
-
-    held = sum(F(str(row["balance"])) for row in said["accounts"])
-    for p in said["positions"]:
-        symbol, quantity = p["instrument"], F(str(p["quantity"]))
-        held += worth(symbol, quantity, marks[symbol]) - worth(symbol, quantity, F(str(p["entry_price"])))
-        held += F(str(p.get("isolated_margin") or 0))
     funds = sum(F(str(row["balance"])) for row in said["funds"])
     members = sum(F(str(m["contribution"])) - F(str(m["assessed"])) for m in said["members"])
-    return held + funds + members
+    return sum(equities(policy, snapshot).values()) + funds + members
 
 
 def ordered(events):
@@ -158,6 +166,26 @@ def ordered(events):
     return [
         {**e, "sequence": k} for k, e in enumerate(sorted(events, key=lambda e: timed.get(e["kind"], 0)))
     ]  # fmt: skip
+
+
+def hold_counterparties_to_the_ledger(policy, before, result):
+    """Whoever is not liquidated and keeps some contracts has what it had, and exactly what was booked."""
+    said = snapshot_dict(result.after)
+    had, has = equities(policy, before.snapshot), equities(policy, result.after)
+    marks = {row["instrument"]: F(str(row["mark_price"])) for row in said["markets"]}
+    keeps = {p["account"] for p in said["positions"] if F(str(p["quantity"])) and not p.get("isolated_margin")}
+    keeps -= {p["account"] for p in said["positions"] if p.get("isolated_margin")}
+    keeps -= {row["account"] for row in before.buckets.rows() if row["state"] in ("liquidatable", "bankrupt")}
+    keeps -= {step.account for step in result.steps if step.what != "pays its share of a loss"}
+    for name in sorted(name for name in keeps if not name.startswith("@")):
+        booked = F(0)
+        for e in result.ledger.entries:
+            if e.account == name and e.contracts is not None:
+                booked += worth(policy, e.instrument, e.contracts, marks[e.instrument])
+            elif e.account == name:
+                booked += e.amount * result.ledger.quantum[e.currency]
+        # Snapshots are written in decimals of 28 digits.
+        assert abs(has[name] - had[name] - booked) < F(1, 10**20), name
 
 
 @pytest.mark.parametrize("seed", range(800 * TIMES))
@@ -181,6 +209,7 @@ def test_nothing_is_lost_caps_hold_and_it_ends(seed):
         # The market's own fills at other prices than the mark are in its account, so nothing is won or lost in all.
         assert abs(total - left) <= F(1, 100) * (result.ledger.events + 6)
     if not events:
+        hold_counterparties_to_the_ledger(policy, before, result)
         by_account, whole, markets = {}, {}, {}
         for layer, _, amount, rule, account in result.draws:
             assert amount > 0

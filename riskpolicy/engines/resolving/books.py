@@ -73,10 +73,10 @@ class Books:
         #: Exact terms of the positions that were looked at, as they are now; whose contracts have moved.
         self.held: dict[int, Holding] = {}
         self.changed: set[int] = set()
-        #: By bucket: what its balance has changed by, and its equity.
+        #: By bucket that anything has happened to: what its balance has changed by, and its equity. Whose cash is whole.
+        self.entered: set[int] = set()
         self.balance: dict[int, Fraction] = {}
         self.gained: dict[int, Fraction] = {}
-        self.opened: set[int] = set()
         #: Buckets of outside parties, which neither pay nor give.
         self.apart = outside_parties(self.bound)
         self.cancelled: set[int] = set()
@@ -207,7 +207,8 @@ class Books:
 
     def holds(self, bucket: int) -> bool:
         """Return whether a bucket holds any contracts now."""
-        return any(self.holding(i).quantity for i in self.bound.members(bucket))
+        held, quantity = self.held, self.bound.positions.quantity
+        return any(held[i].quantity if i in held else quantity[i] for i in self.bound.members(bucket))
 
     def name(self, bucket: int) -> str:
         """Return a bucket's account."""
@@ -226,10 +227,14 @@ class Books:
         return self.plan.currencies[number], self.plan.requirements.quantum[number]
 
     def enter(self, bucket: int) -> None:
-        """Enter a bucket's cash in whole quanta, half to even; the difference is less than a quantum."""
-        if bucket in self.opened:
+        """Enter a bucket's cash in whole quanta, half to even; the difference is less than a quantum.
+
+        Whoever is liquidated or has nothing left is entered: what it lacks is paid in whole quanta. Of others the cash
+        only moves in whole quanta.
+        """
+        if bucket in self.entered:
             return
-        self.opened.add(bucket)
+        self.entered.add(bucket)
         _, quantum = self.currency(bucket)
         cash = self.wallet(bucket) + self.balance.get(bucket, ZERO)
         for p in map(self.holding, self.bound.members(bucket)):

@@ -135,7 +135,6 @@ class Losses(Books):
         money = [(self.name(h.bucket), currency, -part) for h, part in zip(holders, parts, strict=True)]
         self.result.ledger.book(layer.id, f"{layer.name}: socialized", [*money, (account, currency, drawn.amount)])
         for h, part in zip(holders, parts, strict=True):
-            self.enter(h.bucket)
             self.add(h.bucket, -part * quantum)
             self.shared[h.bucket] = self.shared.get(h.bucket, ZERO) + part * quantum
             self.given[h.position] = self.given.get(h.position, 0) + part

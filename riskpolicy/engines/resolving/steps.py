@@ -385,7 +385,7 @@ class Steps(Closing):
 
     def bankrupt_now(self, bucket: int) -> bool:
         """Return whether a bucket is below zero: as evaluated while nothing has touched it, else as it is now."""
-        if bucket not in self.opened:
+        if bucket not in self.gained:
             return bool(self.evaluation.liquidation.state[bucket] == BANKRUPT)
         return not self.has(bucket, ZERO)
 
@@ -406,7 +406,6 @@ class Steps(Closing):
         """Close some contracts of a position against those of another, which loses something by it."""
         side = -1 if self.holding(i).quantity > 0 else 1
         of = int(self.bound.positions.bucket[other])
-        self.enter(of)
         winner = self.holding(other)
         rules = self.plan.deleveraging
         assert rules is not None

@@ -166,7 +166,7 @@ def measure_resolution(n: int) -> list[dict[str, Any]]:
             "contender": name,
             "threads": 1,
             "seconds": took[key],
-            "ratio": took[key] / took["resolve"],
+            "ratio": took[key] / took["W1"],
         }
         for key, name in names.items()
     ]

@@ -46,7 +46,8 @@ MAY_IMPORT = {
     "ruleset": GROUND,
     "expressions": GROUND,
     "kernel": GROUND,
-    "snapshot": GROUND,
+    # Its changed columns take the memory of arrays that are gone.
+    "snapshot": GROUND | {"kernel"},
     "plan": GROUND | {"kernel"},
     "compiler": GROUND | {"ruleset", "expressions", "plan", "kernel"},
     "engines.core": GROUND | {"plan", "kernel", "snapshot"},

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from riskpolicy.kernel import memory
 from riskpolicy.numbers import exact
 from riskpolicy.snapshot.columns import Choices, Column, Ids, Numbers
 from riskpolicy.snapshot.snapshot import Snapshot
@@ -141,7 +142,8 @@ def _first_ids(snapshot: Snapshot, column: str, rows: int, cell: Cell) -> Ids:
 
 
 def _put(given: Numbers, cells: Mapping[int, Fraction | None]) -> Numbers:
-    values, beyond = given.values.copy(), dict(given.beyond)
+    values, beyond = memory.empty(len(given.values)), dict(given.beyond)
+    values[:] = given.values
     missing = None if given.missing is None else given.missing.copy()
     for row, number in cells.items():
         if number is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from riskpolicy.engines.core.ledger import Ledger
 from riskpolicy.engines.core.reasons import Reason
@@ -14,8 +14,7 @@ from riskpolicy.plan.plan import Regime
 from riskpolicy.snapshot.snapshot import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """One thing that happened to a bucket: contracts signed, above zero bought; `amount` is money in its currency."""
 
     account: str
@@ -27,8 +26,7 @@ class Done:
     amount: Fraction | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Deleveraged:
+class Deleveraged(NamedTuple):
     """A position closed, whole or in part, against a bankrupt one: its contracts are signed as they were held."""
 
     account: str
@@ -40,8 +38,7 @@ class Deleveraged:
     lost: Fraction
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(NamedTuple):
     """Somebody opposite to a bankrupt position from whom nothing was taken, and why."""
 
     account: str

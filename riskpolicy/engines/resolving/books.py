@@ -73,10 +73,10 @@ class Books:
         #: Exact terms of the positions that were looked at, as they are now; whose contracts have moved.
         self.held: dict[int, Holding] = {}
         self.changed: set[int] = set()
-        #: By bucket that anything has happened to: what its balance has changed by, and its equity. Whose cash is whole.
-        self.entered: set[int] = set()
+        #: What balance and equity have changed by, of buckets that anything has happened to; whose cash is whole.
         self.balance: dict[int, Fraction] = {}
         self.gained: dict[int, Fraction] = {}
+        self.entered: set[int] = set()
         #: Buckets of outside parties, which neither pay nor give.
         self.apart = outside_parties(self.bound)
         self.cancelled: set[int] = set()

@@ -42,8 +42,10 @@ class Staged(Losses):
         self.instant = instant_of(self.bound.snapshot) or ZERO
         self.timed = plan.release is not None or any(s.cooldown or s.ramp or s.timeout for s in plan.steps)
         self.carried = self.timed and any("in_liquidation" in tables[name] for name in ("accounts", "positions"))
-        #: Whether health never falls while a bucket loses contracts at the mark.
-        self.steady = plan.trigger.bare and plan.tiers.ordered
+        #: The trigger's slopes, for `sound`; None where health may fall while a bucket loses contracts at the mark.
+        t = plan.trigger
+        slopes = float(t.of_equity), float(t.of_notional), float(t.of_maintenance), float(t.constant)
+        self.slopes = slopes if t.bare and plan.tiers.ordered else None
         #: How buckets stand in the snapshot, at the beginning of their turn, and now.
         self.written: dict[int, Standing] = {}
         self.before: dict[int, Standing] = {}
@@ -214,21 +216,20 @@ class Staged(Losses):
         A bucket only loses contracts, and with them notional and, where rates rise with size, maintenance margin: with
         what these were, and the equity of now, its health is not overrated.
         """
-        if not self.steady or bucket in self.before or bucket in self.forced:
+        if self.slopes is None or bucket in self.before or bucket in self.forced:
             return False
         if self.evaluation.liquidation.triggered[bucket]:
             return False
-        trigger, m = self.plan.trigger, self.evaluation.margins
-        equity, doubt = self.equity_about(bucket)
-        terms = (
-            (float(trigger.of_equity), equity, doubt),
-            (float(trigger.of_notional), float(m.bucket_notional[bucket]), float(m.pnl_doubt[bucket])),
-            (float(trigger.of_maintenance), float(m.bucket_maintenance[bucket]), float(m.maintenance_doubt[bucket])),
-            (float(trigger.constant), 1.0, 0.0),
-        )
-        health = sum(by * amount for by, amount, _ in terms)
-        spread = sum(abs(by) * (width + 16 * UNIT * abs(amount)) for by, amount, width in terms)
-        return equity > doubt and health > spread
+        of_equity, of_notional, of_due, constant = self.slopes
+        m, (equity, doubt) = self.evaluation.margins, self.equity_about(bucket)
+        if equity <= doubt:
+            return False
+        gains, costs = of_equity * equity, of_due * float(m.bucket_maintenance[bucket])
+        spread = of_equity * doubt - of_due * float(m.maintenance_doubt[bucket])
+        if of_notional:
+            costs += of_notional * float(m.bucket_notional[bucket])
+            spread -= of_notional * float(m.pnl_doubt[bucket])
+        return gains + costs + constant > spread + 32 * UNIT * (gains - costs + abs(constant))
 
     def held_on(self, bucket: ExactBucket) -> int:
         """Return LIQUIDATABLE where a bucket that came into liquidation is not released yet, else HEALTHY."""

@@ -187,11 +187,18 @@ class Exposure:
     adl_light: int | None
     quantity_ahead: Fraction | None
     positions: int
-    side_quantity: Fraction | None
     lights: int | None
     first: Reached
     last: Reached
     _of: _Source = field(repr=False, compare=False)
+
+    @property
+    def side_quantity(self) -> Fraction | None:
+        """The contracts of the whole queue; None where there is no rank."""
+        of = self._of
+        if self.adl_rank is None:
+            return None
+        return _sums(of.evaluation, segment_of(of.evaluation.bound, of.position)).whole
 
     @property
     def scenarios(self) -> tuple[Scenario, Scenario]:
@@ -586,22 +593,20 @@ def _exposed(of: _Source) -> Exposure:
     place = _place(evaluation, i)
     quantity = ZERO if i < 0 else abs(bound.exact_position(i)[0])
     side: Side | None = None if i < 0 else "long" if bound.positions.side(i) == LONG else "short"
-    whole, positions = None, 0
-    if place is not None:
-        sums = _sums(evaluation, segment_of(bound, i))
-        whole, positions = sums.whole, len(sums.rows)
+    sums = None if place is None else _sums(evaluation, segment_of(bound, i))
     first = last = None
-    if place is not None and rules is not None:
+    if place is not None and sums is not None and rules is not None:
         if rules.plugin is None and rules.ranks is None and rules.rule in BY_RANK:
             first, last = place.ahead, place.ahead + quantity
         elif rules.rule in ("pro_rata_contracts", "integer"):
-            first, last = ZERO, whole
+            first, last = ZERO, sums.whole
     if not of.takes:
         first = last = None
     return Exposure(
         of.account, plan.instruments.symbols[of.number], side, word, quantity,
         None if place is None else place.rank, None if place is None else place.light,
-        None if place is None else place.ahead, positions, whole, None if rules is None else rules.light_count,
+        None if place is None else place.ahead, 0 if sums is None else len(sums.rows),
+        None if rules is None else rules.light_count,
         Reached("first", first, of), Reached("last", last, of), of,
     )  # fmt: skip
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
+from threading import Lock
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from riskpolicy.engines.core.bound import Bound, exact_of
 from riskpolicy.engines.core.exact import ZERO, Change, ExactBucket, Number, holding, position_row
+from riskpolicy.engines.core.once import once
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.kernel._kernel import SUMS_STRIDE as STRIDE
 from riskpolicy.kernel._kernel import sums_ahead
@@ -22,30 +23,39 @@ Longs: TypeAlias = npt.NDArray[np.int64]
 
 
 class Ahead:
-    """Contracts ahead of each place of some positions in their order: exact, and only some of the sums kept.
+    """Contracts ahead of each place of some positions in their order: exact, summed as far as is asked for.
 
-    Sums run in whole numbers of 1 / `units` contracts, and every 64th is kept; where sizes are no such numbers, all.
+    Sums run in whole numbers of 1 / 10 ** digits contracts, every 64th is kept; where sizes are no such numbers, all.
     """
 
     def __init__(self, bound: Bound, rows: npt.NDArray[np.integer]) -> None:
+        self.bound = bound
         self.rows = np.ascontiguousarray(rows, np.int32)
-        self.quantity = bound.positions.quantity
-        self.sums: Longs | Sequence[Fraction] = np.zeros(len(rows) // STRIDE + 1, np.int64)
+        self._sums = np.zeros(len(rows) // STRIDE + 1, np.int64)
+        self._summed, self._digits, self._lock = 0, 0, Lock()
         column = bound.snapshot.numbers("positions", "quantity")
-        digits = -1 if column is None or column.beyond else sums_ahead(self.quantity, self.rows, self.sums)
-        self.units = 10**digits if digits >= 0 else 0
-        if digits < 0:
-            exactly = [abs(exact_of(column, bound.positions.row_of(i))) for i in self.rows.tolist()]
-            self.sums = [ZERO, *accumulate(exactly)]
+        if column is None or column.beyond:
+            self._digits = -1
 
     def of(self, place: int) -> Fraction:
         """Return the contracts ahead of a place, which counts from 0; of all for the place after the last."""
-        if not self.units:
-            return Fraction(self.sums[place])
-        kept = place // STRIDE
-        sizes = np.abs(self.quantity[self.rows[kept * STRIDE : place]])
-        rest = np.rint(sizes * float(self.units)).astype(np.int64).sum()
-        return Fraction(int(self.sums[kept]) + int(rest), self.units)
+        end = min(len(self.rows), -(-place // STRIDE) * STRIDE)
+        quantity, kept = self.bound.positions.quantity, place // STRIDE
+        # Sums change their unit where later sizes have more digits: one question at a time.
+        with self._lock:
+            if self._digits >= 0 and end > self._summed:
+                self._digits = sums_ahead(quantity, self.rows, self._summed, end, self._digits, self._sums)
+                self._summed = end
+            if self._digits >= 0:
+                sizes = np.abs(quantity[self.rows[kept * STRIDE : place]])
+                rest = np.rint(sizes * 10.0**self._digits).astype(np.int64).sum()
+                return Fraction(int(self._sums[kept]) + int(rest), 10**self._digits)
+        return self._exactly[place]
+
+    @once
+    def _exactly(self) -> list[Fraction]:
+        column, row_of = self.bound.snapshot.numbers("positions", "quantity"), self.bound.positions.row_of
+        return [ZERO, *accumulate(abs(exact_of(column, row_of(i))) for i in self.rows.tolist())]
 
     @property
     def whole(self) -> Fraction:

@@ -381,19 +381,20 @@ cdef enum:
 SUMS_STRIDE = STRIDE
 
 
-def sums_ahead(const double[::1] quantity, const int32_t[::1] rows, int64_t[::1] before):
+def sums_ahead(const double[::1] quantity, const int32_t[::1] rows, Py_ssize_t first, Py_ssize_t end, int digits,
+               int64_t[::1] before):
     """Sum unsigned sizes in the order of rows as whole numbers of 1 / 10 ** digits: before[k] is that ahead of row 64 k.
 
-    `before` has len(rows) // 64 + 1 places. Return the digits, as many as are needed; -1 where a size has more than 12
+    Rows first to end, both multiples of 64 but for the last end; before[first // 64] and what is before it are known,
+    in the digits given. Return the digits that are needed, in which `before` is now; -1 where a size has more than 12
     decimals or 15 digits at that scale, or the sum is beyond 62 bits.
     """
-    cdef Py_ssize_t k, j, n = rows.shape[0]
-    cdef int digits = 0
-    cdef double size, units, scale = 1.0
-    cdef int64_t total = 0, tens
+    cdef Py_ssize_t k, j
+    cdef double size, units, scale = 10.0 ** digits
+    cdef int64_t tens, total = before[first // STRIDE]
     cdef int64_t most = <int64_t>1 << 62
-    for k in range(n):
-        if k + EARLY < n:
+    for k in range(first, end):
+        if k + EARLY < end:
             RISKPOLICY_PREFETCH(&quantity[rows[k + EARLY]])
         if k % STRIDE == 0:
             before[k // STRIDE] = total
@@ -419,6 +420,6 @@ def sums_ahead(const double[::1] quantity, const int32_t[::1] rows, int64_t[::1]
         total += <int64_t>units
         if total >= most:
             return -1
-    if n % STRIDE == 0:
-        before[n // STRIDE] = total
+    if end % STRIDE == 0:
+        before[end // STRIDE] = total
     return digits

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from riskpolicy.engines.core.adl import Allocation, Candidate, Demand
+from riskpolicy.engines.core.adl import Allocation, Candidate, Demand, RankAdl
 from riskpolicy.engines.core.bound import Bound
 from riskpolicy.engines.core.exact import ExactBucket, ExactPosition, position_row
 from riskpolicy.engines.evaluate import Evaluation
@@ -38,6 +38,10 @@ class Queued:
         """Return the candidates with a cap of zero for one account: nobody is deleveraged against itself."""
         kept = (replace(c, cap=Fraction(0)) if c.account == account else c for c in self.candidates)
         return replace(self, candidates=tuple(kept))
+
+    def ranked(self, demand: Demand, rank: RankAdl) -> Queued:
+        """Return the candidates with the scores and ranks that a plugin gives them for a demand."""
+        return replace(self, candidates=tuple(ranked(self.candidates, rank(demand, self.candidates))))
 
     def lost(self, demand: Demand, allocation: Allocation) -> dict[int, Fraction]:
         """Return what an allocation costs each bucket at the demand's price, in the bucket's own money."""
@@ -70,6 +74,13 @@ class Queued:
             for c, bucket, rate in zip(self.candidates, self.buckets, self.conversions, strict=True)
         )
         return replace(self, candidates=tuple(left))
+
+
+def ranked(candidates: Sequence[Candidate], scores: Sequence[Fraction]) -> list[Candidate]:
+    """Return candidates with new scores and ranks: the highest first, equal ones as they stood."""
+    order = sorted(range(len(candidates)), key=lambda k: (-scores[k], candidates[k].rank))
+    place = {k: rank for rank, k in enumerate(order, 1)}
+    return [replace(c, score=scores[k], rank=place[k]) for k, c in enumerate(candidates)]
 
 
 def reduced(demand: Demand, c: Candidate, given: Fraction) -> Candidate:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from riskpolicy.engines import adl_metrics as metrics
 from riskpolicy.engines.adl_metrics import Outcome, Share
 from riskpolicy.engines.candidates import Bankruptcy, Queued, Side, queued
-from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Demand
+from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Demand, RankAdl
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.policies import HAIRCUT, ProfitHaircut, policy_of, profit_haircut
 
@@ -78,36 +78,44 @@ def compare(
     """Return a comparison for each settlement currency of the events, in the order of the ruleset's currencies.
 
     Every policy starts from the evaluation and goes through the events in order; positions, profits and equity are what
-    its own allocations left, ranks stay. Names are as
+    its own allocations left. Ranks stay; where a plugin of the ruleset ranks, it is asked for each event. Names are as
     `policy_of` reads them; without a reference it is the first. QueryError for an unknown policy.
     """
     chosen: dict[str, AllocateAdl | None] = {name: None if name == HAIRCUT else policy_of(name) for name in names}
     terms, currencies = evaluation.plan.instruments, evaluation.plan.currencies
     of = [int(terms.currency[terms.number[e.demand.instrument]]) for e in events]
     start = {key: queued(evaluation, *key) for key in dict.fromkeys(map(_side, events))}
+    rank = evaluation.plan.plugged.rank
     against = reference or names[0]
     if against not in chosen:
         chosen[against] = None if against == HAIRCUT else policy_of(against)
     found = []
     for number in sorted(set(of)):
         mine = [e for e, currency in zip(events, of, strict=True) if currency == number]
-        runs = {name: run(name, allocate, mine, start) for name, allocate in chosen.items()}
+        runs = {name: run(name, allocate, mine, start, rank) for name, allocate in chosen.items()}
         rows = tuple(row(runs[name], runs[against]) for name in dict.fromkeys(names))
         kept = tuple(runs[name] for name in dict.fromkeys(names))
         found.append(Comparison(currencies[number], against, tuple(e.demand for e in mine), kept, rows))
     return found
 
 
-def run(name: str, allocate: AllocateAdl | None, events: Sequence[Bankruptcy], start: Mapping[Key, Queued]) -> Run:
-    """Return what a policy, None for the haircut on profit, does in a sequence of events."""
-    now = dict(start)
+def run(
+    name: str, allocate: AllocateAdl | None, events: Sequence[Bankruptcy], start: Mapping[Key, Queued],
+    rank: RankAdl | None = None,
+) -> Run:  # fmt: skip
+    """Return what a policy, None for the haircut on profit, does in a sequence of events, each ranked by `rank`."""
+
+    def ordered(of: Queued, demand: Demand) -> Queued:
+        return of if rank is None else of.ranked(demand, rank)
+
+    now, first = dict(start), {_side(e): e.demand for e in reversed(events)}
     taken: dict[Key, list[Fraction]] = {k: [ZERO] * len(q.candidates) for k, q in start.items()}
     given = {k: list(v) for k, v in taken.items()}
     allocations: list[Allocation | ProfitHaircut] = []
     outcomes = []
     for event in events:
         demand, key = event.demand, _side(event)
-        able = now[key].without(event.account).candidates
+        able = ordered(now[key], demand).without(event.account).candidates
         if allocate is None:
             paid = profit_haircut(demand, able)
             allocations.append(paid)
@@ -122,7 +130,7 @@ def run(name: str, allocate: AllocateAdl | None, events: Sequence[Bankruptcy], s
             now = {k: q.poorer(lost) for k, q in now.items()}
             given[key] = [a + b for a, b in zip(given[key], allocation.given, strict=True)]
         taken[key] = [a + b for a, b in zip(taken[key], outcomes[-1].taken, strict=True)]
-    sides = tuple(_over_all(start[k], taken[k], given[k]) for k in dict.fromkeys(map(_side, events)))
+    sides = tuple(_over_all(ordered(start[k], first[k]), taken[k], given[k]) for k in dict.fromkeys(map(_side, events)))
     return Run(name, tuple(allocations), tuple(outcomes), sides)
 
 

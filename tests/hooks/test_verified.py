@@ -6,6 +6,8 @@ from fractions import Fraction
 import pytest
 
 import riskpolicy as rp
+from riskpolicy.engines.candidates import bankruptcies
+from riskpolicy.engines.comparison import compare
 from riskpolicy.engines.core.adl import Allocation
 from riskpolicy.engines.core.fees import FeeDue
 from riskpolicy.engines.execution import linear_book
@@ -161,6 +163,16 @@ def test_a_ruleset_names_who_ranks(install):
     assert taken(result) == {"Y": 4, "X": 6}
     assert result.plugins == {"reverse": "unknown"}
     assert result.to_dict()["plugins"] == {"reverse": "unknown"}
+
+
+def test_a_comparison_is_by_the_ranking_that_the_ruleset_names(install):
+    install("reverse", Reverse())
+    evaluation = venue.evaluate(rules(plugin="reverse"), book())
+    (compared,) = compare(evaluation, bankruptcies(evaluation), ["queue"])
+    (allocation,) = compared.runs[0].allocations
+    given = dict(zip("WXY", allocation.given, strict=True))
+    assert {name: size for name, size in given.items() if size} == taken(evaluation.resolve())
+    assert compared.rows[0].rank_inversions == 0
 
 
 def test_a_ruleset_names_who_allocates(install):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
 
-from riskpolicy.engines.candidates import barred, candidate, queued, roles_of
+from riskpolicy.engines.candidates import barred, candidate, queued, ranked, roles_of
 from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Candidate, Demand, RankAdl
 from riskpolicy.engines.core.exact import ZERO, ExactPosition, Number
 from riskpolicy.engines.core.once import once
@@ -138,13 +138,6 @@ class Closing(Staged):
             return c.cap
         self.why_not[c.account, p.number] = why
         return ZERO
-
-
-def ranked(candidates: Sequence[Candidate], scores: Sequence[Fraction]) -> list[Candidate]:
-    """Return candidates with new scores and ranks: the highest first, equal ones as they stood."""
-    order = sorted(range(len(candidates)), key=lambda k: (-scores[k], candidates[k].rank))
-    place = {k: rank for rank, k in enumerate(order, 1)}
-    return [replace(c, score=scores[k], rank=place[k]) for k, c in enumerate(candidates)]
 
 
 def held_to(demand: Demand, candidates: Sequence[Candidate], allocation: Allocation) -> None:

@@ -6,6 +6,9 @@ from fractions import Fraction
 
 import pytest
 
+from riskpolicy.engines.core.exact import ExactBucket
+from riskpolicy.engines.resolving.books import Books
+from riskpolicy.engines.resolving.staged import Staged
 from riskpolicy.snapshot.write import snapshot_dict
 from tests import venue
 from tests.engines.test_resolve import random_case
@@ -245,6 +248,29 @@ def test_neither_row_order_nor_threads_matter(seed):
         for name, rows in tables.items()
     }
     assert policy.evaluate(mixed, threads=2).resolve("book", ordered(events)).to_dict() == wanted
+
+
+def exactly(rules, tables, events, monkeypatch):
+    """The same resolution with no bounds asked: every decision by exact sums, and equity changed by what is noted."""
+
+    def sums(self, bucket, amount):
+        start = ExactBucket(self.bound, bucket).equity
+        assert self.bucket(bucket).equity == start + self.gained.get(bucket, F(0))
+        return self.bucket(bucket).equity >= amount
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Books, "has", sums)
+        patch.setattr(Staged, "sound", lambda *_: False)
+        return venue.policy(rules).evaluate(tables).resolve("book", events)
+
+
+@pytest.mark.parametrize("seed", range(1000, 1060 * TIMES))
+def test_bounds_decide_as_exact_sums_do(seed, monkeypatch):
+    rules, tables, events = full_case(seed)
+    found = venue.policy(rules).evaluate(tables).resolve("book", ordered(events))
+    wanted = exactly(rules, tables, ordered(events), monkeypatch)
+    assert found.to_dict() == wanted.to_dict()
+    assert snapshot_dict(found.after) == snapshot_dict(wanted.after)
 
 
 @pytest.mark.parametrize("seed", range(840, 900 * TIMES))

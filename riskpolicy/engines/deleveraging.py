@@ -127,7 +127,8 @@ class _Ranking:
         for row, keys in scores.known.items():
             nearest = float(keys[0])
             scores.score[row] = nearest
-            scores.bound[row] = 0.0 if Fraction(nearest) == keys[0] else abs(nearest) * 2.0**-51
+            with np.errstate(over="ignore"):
+                scores.bound[row] = 0.0 if Fraction(nearest) == keys[0] else abs(nearest) * 2.0**-51
         stretches = self.sorted(scores, start, order, rank)
         redecided = self.redecide(scores, stretches, order, rank)
         for row, value in given.items():

@@ -1,5 +1,6 @@
 """Resolutions: worked by hand, then laws over random books, rulesets and losses."""
 
+import math
 import random
 from fractions import Fraction
 
@@ -171,6 +172,8 @@ def test_events_are_applied_one_after_the_other():
     gone = resolved(rules, tables, events=[{"kind": "default", "account": "W1"}])
     assert gone.waiting == ["W1"]
     assert "nothing filled" in gone.steps[0].what
+    with pytest.raises(rp.SnapshotError, match="cannot convert float infinity"):
+        resolved(rules, tables, events=[{"kind": "time", "sequence": math.inf}])
     with pytest.raises(rp.SnapshotError, match="`marks` is no kind of event; did you mean `mark`"):
         resolved(rules, tables, events=[{"kind": "marks"}])
     with pytest.raises(rp.SnapshotError, match="`amount` is missing"):
@@ -353,8 +356,10 @@ def test_the_ledger_refuses_what_does_not_balance():
         ledger.book("r", "x", [("a", "USD", 5), ("b", "USD", -4)])
     with pytest.raises(LedgerError):
         ledger.book("r", "x", [], [("a", "BTC", F(1))])
-    with pytest.raises(LedgerError, match="64 bits"):
+    with pytest.raises(rp.SnapshotError, match="64 bits"):
         ledger.book("r", "x", [("a", "USD", 2**63), ("b", "USD", -(2**63))])
+    with pytest.raises(rp.SnapshotError, match=r"`x` of a: 1.000E\+400 quanta of USD"):
+        ledger.book("r", "x", [("a", "USD", 10**400), ("b", "USD", -(10**400))])
     assert ledger.entries == []
     ledger.book("r", "x", [("a", "USD", 5), ("b", "USD", -5)])
     assert (ledger.balance("a", "USD"), ledger.balance("b", "USD")) == (5, -5)

@@ -62,7 +62,7 @@ def read_events(path: str | Path) -> list[Event]:
             continue
         try:
             events.append(event_of(json.loads(line, parse_float=Decimal), len(events)))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             findings.append(Finding("invalid_value", f"{Path(path).name}:{number}: {error}", f"kinds: {one_of(KINDS)}"))
     if findings:
         raise SnapshotError(findings)
@@ -96,6 +96,6 @@ def as_events(events: Iterable[Event | Mapping[str, Any]]) -> list[Event]:
     for k, event in enumerate(events):
         try:
             out.append(event if isinstance(event, Event) else event_of(event, k))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise SnapshotError(Finding("invalid_value", f"events[{k}]: {error}", f"kinds: {one_of(KINDS)}")) from None
     return sorted(out, key=lambda e: e.sequence)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from riskpolicy.arrow import library
+from riskpolicy.errors import Finding, SnapshotError
 from riskpolicy.numbers import fraction_text
 
 #: Beyond this an amount is refused: stores and other readers hold 64 bits.
@@ -19,7 +21,7 @@ SMALLEST = Fraction(1, 10**30)
 
 
 class LedgerError(ArithmeticError):
-    """An event that does not sum to zero, or an amount beyond 64 bits."""
+    """An event that does not sum to zero."""
 
 
 class Entry(NamedTuple):
@@ -53,7 +55,8 @@ class Ledger:
         """Book one event and return its number.
 
         `money` is (account, currency, quanta), `contracts` (account, instrument, signed contracts). LedgerError where
-        either does not sum to zero, by currency and by instrument; nothing is booked then.
+        either does not sum to zero, by currency and by instrument; SnapshotError for an amount beyond 64 bits. Nothing
+        is booked then.
         """
         number, made = self.events, []
         quanta: dict[str, int] = {}
@@ -61,7 +64,8 @@ class Ledger:
         for account, currency, x in money:
             if x:
                 if not -LIMIT < x < LIMIT:
-                    raise LedgerError(f"event `{what}`: an amount beyond 64 bits")
+                    message = f"`{what}` of {account}: {Decimal(x):.3E} quanta of {currency} are beyond 64 bits"
+                    raise SnapshotError(Finding("invalid_value", message, "look for an amount in another unit"))
                 quanta[currency] = quanta.get(currency, 0) + x
                 made.append(Entry(number, account, currency, None, x, None, rule, what))
         for account, instrument, size in contracts:

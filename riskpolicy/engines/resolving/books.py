@@ -312,13 +312,11 @@ class Books:
             self.note(bucket, step, f"nothing filled of {symbol}")
 
     def charge(self, bucket: int, number: int, fill: Fill, step: Step) -> None:
-        """Book a step's fee on a fill, rounded up to whole quanta, or down within what equity is left."""
+        """Book a step's fee on a fill."""
         _, quantum = self.currency(bucket)
-        due = self.fee(number, fill, step) * self.bound.conversion_of(bucket, number)
-        if step.fee_within_surplus:
-            due = min(due, max(ZERO, self.bucket(bucket).equity))
-            due = due // quantum * quantum
-        fee = math.ceil(due / quantum)
+        fee = self.fee_quanta(
+            bucket, number, fill, step, self.bucket(bucket).equity if step.fee_within_surplus else ZERO
+        )
         if fee <= 0:
             return
         self.pay_fee(bucket, fee, "liquidation", self.symbol(number), step.id, step.fee_to)
@@ -344,16 +342,16 @@ class Books:
         if fund >= 0:
             self.payers.balance[fund] = (self.payers.balance[fund] or 0) + quanta
 
+    def fee_quanta(self, bucket: int, number: int, fill: Fill, step: Step, equity: Fraction) -> int:
+        """Return a step's fee on a fill, rounded up to whole quanta, or down within the equity that the fill leaves."""
+        _, quantum = self.currency(bucket)
+        due = self.fee(number, fill, step) * self.bound.conversion_of(bucket, number)
+        return int(min(due, max(ZERO, equity)) // quantum) if step.fee_within_surplus else math.ceil(due / quantum)
+
     def fee(self, number: int, fill: Fill, step: Step) -> Fraction:
         """Return a step's fee on a fill, in settlement money."""
         price = self.bound.exact_mark(number) if step.fee_on_mark else fill.price
         return abs(self.worth(number, fill.quantity, price)) * step.fee
-
-    def realized(self, held: Holding, fill: Fill) -> Fraction:
-        """Return the profit of closing contracts at a fill, in settlement money."""
-        return self.worth(held.instrument, -fill.quantity, fill.price) - self.worth(
-            held.instrument, -fill.quantity, held.entry_price
-        )
 
     def trade(self, bucket: int, i: int, fill: Fill, with_: str | tuple[int, int], rule: str, what: str) -> None:
         """Book a trade of a position with an outside party or another position: contracts and their quote value."""

@@ -198,16 +198,19 @@ class Staged(Losses):
         return min(whole, high * unit)
 
     def supposed(self, bucket: int, i: int, size: Fraction, step: Step, limit: Fraction | None) -> ExactBucket:
-        """Return the bucket as it would be after an order, without sending it."""
-        p = self.holding(i)
+        """Return the bucket as it would be after an order, without sending it: to the quantum as it would be booked."""
+        p, (_, quantum) = self.holding(i), self.currency(bucket)
         side = -1 if p.quantity > 0 else 1
         fills = self.execution.quote(self.symbol(p.instrument), side * size, p.mark_price, limit)
-        after, gained = p, ZERO
+        after, number, balance = p, p.instrument, self.balance.get(bucket, ZERO)
+        equity = self.bucket(bucket).equity if step.fee_within_surplus else ZERO
         for fill in fills:
-            gained -= self.fee(p.instrument, fill, step) * p.conversion
-            gained += self.realized(after, fill) * p.conversion
-            after = after._replace(quantity=after.quantity + fill.quantity)
-        balance = self.balance.get(bucket, ZERO) + gained
+            paid = round(self.worth(number, fill.quantity, fill.price) * p.conversion / quantum) * quantum
+            equity += self.worth(number, fill.quantity, p.mark_price) * p.conversion - paid
+            fee = max(0, self.fee_quanta(bucket, number, fill, step, equity)) * quantum
+            equity -= fee
+            balance += self.worth(number, fill.quantity, p.entry_price) * p.conversion - paid - fee
+            after = after.of_size(after.quantity + fill.quantity)
         return ExactBucket(self.bound, bucket, Change(ChainMap({i: after}, self.held), balance=balance))
 
     def sound(self, bucket: int) -> bool:

@@ -133,6 +133,10 @@ def widen(rng, rules, tables):
         for row in tables["positions"]:
             if rng.random() < 0.3:
                 row |= {"margin_mode": "isolated", "isolated_margin": rng.randint(0, 50 * abs(row["quantity"])) / 100}
+    if rng.random() < 0.2:
+        # Without lots, contracts are closed in parts so small that all of it is a matter of rounding.
+        for instrument in rules["instruments"]:
+            instrument.pop("lot", None)
 
 
 def worth(policy, symbol, quantity, price):
@@ -230,6 +234,8 @@ def test_nothing_is_lost_caps_hold_and_it_ends(seed):
             if "per_account" in layer:
                 assert all(x <= layer["per_account"] for (r, _), x in by_account.items() if r == rule)
         assert not markets
+    # Parts of what is left get small in some sixty orders a bucket: nothing goes on in crumbs.
+    assert len(result.steps) < 1000
     # At the same instant nothing more happens: the book is as deep as it was left.
     again = policy.evaluate(result.after).resolve("book")
     assert [s for s in again.steps if s.quantity] == []

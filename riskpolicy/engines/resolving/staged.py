@@ -160,14 +160,15 @@ class Staged(Losses):
         share = freed / (lack + freed) - step.ramp.initial
         return Fraction(math.floor(max(self.instant, started + share * step.ramp.duration)) + 1)
 
-    def order_size(self, bucket: int, i: int, p: ExactPosition, step: Step, limit: Fraction | None) -> Fraction:
-        """Return how many contracts a step's order for a position is for."""
-        whole, part = abs(p.quantity), self.allowed(bucket, p, step)
-        if part <= 0:
-            return ZERO
-        if step.ramp is not None:
-            asked = self.enough(bucket, i, p, step, limit) if step.until == "healthy" else whole
-            return min(whole, self.lots(p.number, asked * part))
+    def order_size(
+        self, bucket: int, i: int, p: ExactPosition, step: Step, limit: Fraction | None, part: Fraction
+    ) -> Fraction:
+        """Return how many contracts a step's order for a position is for, of which it may close a part above zero."""
+        whole = abs(p.quantity)
+        if step.ramp is not None and part < 1:
+            # In whole quanta, as a lack may be counted: what is left is then seen to be less.
+            _, quantum = self.currency(bucket)
+            return self.enough(bucket, i, p, step, limit, (1 - part) * self.lack(bucket) // quantum * quantum)
         size = whole if part >= 1 else min(whole, self.lots(p.number, whole * part))
         if step.until == "healthy":
             size = min(size, self.enough(bucket, i, p, step, limit))
@@ -175,11 +176,13 @@ class Staged(Losses):
             size = min(size, self.lots(p.number, whole * step.part))
         return size
 
-    def enough(self, bucket: int, i: int, p: ExactPosition, step: Step, limit: Fraction | None) -> Fraction:
-        """Return the least size whose closing, at what execution gives and with its fee, makes the bucket healthy.
+    def enough(
+        self, bucket: int, i: int, p: ExactPosition, step: Step, limit: Fraction | None, lack: Fraction = ZERO
+    ) -> Fraction:
+        """Return the least size whose closing makes the bucket healthy, or leaves no more than a lack of margin.
 
-        In whole lots, or in whole parts of the position where the step has a `portion`; all of it where nothing less
-        does.
+        At what execution gives and with its fee. In whole lots, or in whole parts of the position where the step has a
+        `portion`; all of it where nothing less does.
         """
         whole = abs(p.quantity)
         unit = self.plan.instruments.lot[p.number] or DEFAULT_LOT
@@ -187,7 +190,7 @@ class Staged(Losses):
             unit = self.lots(p.number, whole * step.part)
 
         def heals(units: int) -> bool:
-            return self.state(self.supposed(bucket, i, min(whole, units * unit), step, limit)) == HEALTHY
+            return self.state(self.supposed(bucket, i, min(whole, units * unit), step, limit, lack)) == HEALTHY
 
         low, high = 0, int(-(-whole // unit))
         if not heals(high):
@@ -197,12 +200,14 @@ class Staged(Losses):
             low, high = (low, middle) if heals(middle) else (middle, high)
         return min(whole, high * unit)
 
-    def supposed(self, bucket: int, i: int, size: Fraction, step: Step, limit: Fraction | None) -> ExactBucket:
-        """Return the bucket as it would be after an order, without sending it: to the quantum as it would be booked."""
+    def supposed(
+        self, bucket: int, i: int, size: Fraction, step: Step, limit: Fraction | None, more: Fraction
+    ) -> ExactBucket:
+        """Return the bucket as it would be after an order, to the quantum as it would be booked, with more money."""
         p, (_, quantum) = self.holding(i), self.currency(bucket)
         side = -1 if p.quantity > 0 else 1
         fills = self.execution.quote(self.symbol(p.instrument), side * size, p.mark_price, limit)
-        after, number, balance = p, p.instrument, self.balance.get(bucket, ZERO)
+        after, number, balance = p, p.instrument, self.balance.get(bucket, ZERO) + more
         equity = self.bucket(bucket).equity if step.fee_within_surplus else ZERO
         for fill in fills:
             paid = round(self.worth(number, fill.quantity, fill.price) * p.conversion / quantum) * quantum

@@ -78,26 +78,15 @@ class Steps(Closing):
                 break
 
     def _order(self, bucket: int, i: int, p: ExactPosition, step: Step, limit: Fraction | None) -> bool:
-        """Send what a step may send of a position now; return whether that is anything.
-
-        A ramp goes on until it has made good all that it may by now.
-        """
-        sent = False
-        while True:
-            before = abs(self.holding(i).quantity)
-            allowed = self.allowed(bucket, p, step)
-            size = self.order_size(bucket, i, p, step, limit) if allowed > 0 else ZERO
-            if size <= 0:
-                return sent
-            lack = self.lack(bucket) if step.ramp is not None else ZERO
-            self.sell(bucket, i, size, step, limit)
-            self.sent(bucket, step, lack, allowed if size < before else Fraction(1))
-            sent = True
-            left = abs(self.holding(i).quantity)
-            if step.ramp is None or left in (0, before) or self.state(self.bucket(bucket)) == HEALTHY:
-                return sent
-            now = self.bucket(bucket)
-            p = now.positions[now.members.index(i)]
+        """Send what a step may send of a position now; return whether that is anything."""
+        allowed = self.allowed(bucket, p, step)
+        size = self.order_size(bucket, i, p, step, limit, allowed) if allowed > 0 else ZERO
+        if size <= 0:
+            return False
+        lack = self.lack(bucket) if step.ramp is not None else ZERO
+        self.sell(bucket, i, size, step, limit)
+        self.sent(bucket, step, lack, allowed if size < abs(p.quantity) else Fraction(1))
+        return True
 
     def _lower_tier(self, bucket: int, step: Step) -> None:
         """Close down to the cap of a lower tier, each position all at once or not at all."""

@@ -183,6 +183,7 @@ def hold_counterparties_to_the_ledger(policy, before, result):
     keeps = {p["account"] for p in said["positions"] if F(str(p["quantity"])) and not p.get("isolated_margin")}
     keeps -= {p["account"] for p in said["positions"] if p.get("isolated_margin")}
     keeps -= {row["account"] for row in before.buckets.rows() if row["state"] in ("liquidatable", "bankrupt")}
+    keeps -= set(result.waiting)
     keeps -= {step.account for step in result.steps if step.what != "pays its share of a loss"}
     for name in sorted(name for name in keeps if not name.startswith("@")):
         booked = F(0)

@@ -196,7 +196,11 @@ def hold_counterparties_to_the_ledger(policy, before, result):
         assert abs(has[name] - had[name] - booked) < F(1, 10**20), name
 
 
-@pytest.mark.parametrize("seed", range(800 * TIMES))
+#: What many draws have found: an auction that held back steps before it; who is liquidated with nothing to tell.
+FOUND = (4944, 8943, 11966)
+
+
+@pytest.mark.parametrize("seed", [*range(800 * TIMES), *(seed for seed in FOUND if seed >= 800 * TIMES)])
 def test_nothing_is_lost_caps_hold_and_it_ends(seed):
     rules, tables, events = full_case(seed)
     policy = venue.policy(rules)

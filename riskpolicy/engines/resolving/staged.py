@@ -66,6 +66,8 @@ class Staged(Losses):
     def begin(self, bucket: int) -> None:
         """Take up a bucket where it stood: in the snapshot, or after its turn before."""
         self.resumes.pop(bucket, None)
+        # What stands before an auction goes on; what stands after it waits again once the auction is reached.
+        self.auctioned.discard(bucket)
         found = self.stands.get(bucket)
         if found is None:
             found = self.written[bucket] = standing_of(self.bound, bucket) if self.carried else Standing()

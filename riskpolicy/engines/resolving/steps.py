@@ -30,8 +30,10 @@ class Steps(Closing):
         While a step waits for its time, only later steps with a condition of their own go on; a bucket below zero waits
         for nothing but an open auction.
         """
-        self.enter(bucket)
         self.begin(bucket)
+        # Who was due may have become healthy as another's counterparty since: nothing is done with it then.
+        if bucket not in self.gained or self.state(self.bucket(bucket)) != HEALTHY:
+            self.enter(bucket)
         for step in self.plan.steps:
             now = self.bucket(bucket)
             state = self.state(now)
@@ -42,6 +44,7 @@ class Steps(Closing):
                 continue
             getattr(self, f"_{step.do}")(bucket, step)
         if not self.holds(bucket):
+            self.enter(bucket)
             self.settle(bucket)
         elif bucket in self.out and self.bucket(bucket).equity >= 0:
             # Solvent again, it can give again.

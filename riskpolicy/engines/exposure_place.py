@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
 from threading import Lock
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,8 @@ from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.kernel._kernel import SUMS_STRIDE as STRIDE
 from riskpolicy.kernel._kernel import sums_ahead
 
-Longs: TypeAlias = npt.NDArray[np.int64]
+# Where a float times a power of ten still is nearest to the whole number that its decimal makes there.
+_SURE = 1e15
 
 
 class Ahead:
@@ -47,15 +47,20 @@ class Ahead:
                 self._digits = sums_ahead(quantity, self.rows, self._summed, end, self._digits, self._sums)
                 self._summed = end
             if self._digits >= 0:
-                sizes = np.abs(quantity[self.rows[kept * STRIDE : place]])
-                rest = np.rint(sizes * 10.0**self._digits).astype(np.int64).sum()
-                return Fraction(int(self._sums[kept]) + int(rest), 10**self._digits)
+                scale, since = 10**self._digits, self.rows[kept * STRIDE : place]
+                units = np.abs(quantity[since]) * scale
+                # Up to here the nearest whole number is the size's own; later sizes of more digits may take it beyond.
+                if np.all(units < _SURE):
+                    return Fraction(int(self._sums[kept]) + int(np.rint(units).astype(np.int64).sum()), scale)
+                return sum(map(self._size, since.tolist()), Fraction(int(self._sums[kept]), scale))
         return self._exactly[place]
+
+    def _size(self, row: int) -> Fraction:
+        return abs(exact_of(self.bound.snapshot.numbers("positions", "quantity"), self.bound.positions.row_of(row)))
 
     @once
     def _exactly(self) -> list[Fraction]:
-        column, row_of = self.bound.snapshot.numbers("positions", "quantity"), self.bound.positions.row_of
-        return [ZERO, *accumulate(abs(exact_of(column, row_of(i))) for i in self.rows.tolist())]
+        return [ZERO, *accumulate(map(self._size, self.rows.tolist()))]
 
     @property
     def whole(self) -> Fraction:

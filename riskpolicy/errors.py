@@ -37,6 +37,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "tier_rate_order": "maintenance rates must not fall from tier to tier",
         "tier_deduction": "a given deduction is not the one that makes the curve continuous",
         "waterfall_without_end": "the waterfall must end in one layer that pays `residual`",
+        "severity_form": "the bounds of a severity are not in order",
         "take_form": "a plugin is named where none allocates, or the other way round",
         "fund_form": "a fund's keys do not fit what it holds",
         "regime_protects": "a layer touches what the regime protects",

@@ -19,6 +19,7 @@ from riskpolicy.engines.core.verdict import Verdict
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.explain import explain_account
 from riskpolicy.engines.heal import Healing, heal_account, margin_modes
+from riskpolicy.engines.policies import controller
 from riskpolicy.engines.policies import policy as policy_of
 from riskpolicy.errors import Place, PluginError, QueryError, RulesetError
 from riskpolicy.hooks import Hooked, resolve_hook, resolve_plugins
@@ -168,10 +169,20 @@ def _compiled(loaded: LoadedRuleset, allowed: Collection[str] | None) -> Policy:
         try:
             policy_of(plan.deleveraging.rule, **plan.deleveraging.parameters)
         except QueryError as error:
-            place = loaded.document.value_place(("deleveraging", "take", "parameters"))
-            raise RulesetError([replace(finding, place=place) for finding in error.findings]) from None
+            raise _at(loaded, error, "take") from None
+    if plan.deleveraging is not None and plan.deleveraging.severity is not None:
+        try:
+            controller(plan.deleveraging.severity.rule, **plan.deleveraging.severity.parameters)
+        except QueryError as error:
+            raise _at(loaded, error, "severity") from None
     plan = replace(plan, plugged=_plugged(loaded, allowed))
     return Policy(loaded, plan, {**chosen.versions, **plan.plugged.versions})
+
+
+def _at(loaded: LoadedRuleset, error: QueryError, key: str) -> RulesetError:
+    """Return an error about parameters of deleveraging with the place where they are written."""
+    place = loaded.document.value_place(("deleveraging", key, "parameters"))
+    return RulesetError([replace(finding, place=place) for finding in error.findings])
 
 
 def _plugged(loaded: LoadedRuleset, allowed: Collection[str] | None) -> Plugged:

@@ -150,6 +150,7 @@ MARKETS = Table(
         _number("funding_rate", "ratio", "of the current funding period; above zero longs pay"),
         _number("premium", "ratio", "average premium of the funding period"),
         _flag("adl_active", "true while deleveraging is on, for a trigger with hysteresis"),
+        _number("adl_severity", "ratio", "share of a bankrupt position that the next event asks for", Sign.NONNEGATIVE),
         _number("symbol_pnl", "money", "of the insurance fund in this market"),
         _number("symbol_pnl_peak_8h", "money", "the highest of it in 8 hours"),
     ),

@@ -59,10 +59,12 @@ MAY_IMPORT = {
     # An evaluation offers its resolution, which it imports when asked.
     "engines.evaluate": CORE | MECHANISMS | {"engines.resolve", "engines.exposure", "engines.exposure_place"},
     "engines.exposure_place": CORE | {"engines.evaluate"},
+    "engines.exposure_changes": CORE | {"engines.evaluate", "engines.exposure_place"},
     "engines.exposure_search": CORE | MECHANISMS | {"engines.evaluate"},
     "engines.exposure": CORE
     | MECHANISMS
-    | {"engines.evaluate", "engines.candidates", "engines.exposure_place", "engines.exposure_search"},
+    | {"engines.evaluate", "engines.candidates", "engines.exposure_place", "engines.exposure_search"}
+    | {"engines.exposure_changes"},
     "engines.exposure_public": CORE | {"engines.exposure"},
     "engines.resolve": CORE | MECHANISMS | {"engines.evaluate", "engines.resolving"},
     "engines.resolving": CORE | MECHANISMS | {"engines.evaluate", "engines.candidates", "engines.policies"},

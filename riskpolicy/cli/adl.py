@@ -45,15 +45,23 @@ def adl() -> None:
 @click.option("--budget", help="Money to raise: contracts are as many as raise it at the price.")
 @click.option("--price", help="Execution price of that event; without it, 1 % of the mark against those who give.")
 @click.option("--reference", help="The policy that fairness is measured against; without it, the first one.")
+@click.option(
+    "--severity", metavar="NAME[:...]",
+    help="How much of each event is asked for, learnt from event to event, such as back_off:factor=0.5:start=50%. "
+    "Without it, as the ruleset says.",
+)  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Seed of policies that draw.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Write a picture to an SVG file.")
+@click.option(
+    "--accounts", is_flag=True, help="In JSON, also who gives how much in each event, and who nothing and why."
+)
 @click.option("--rows", default=5, show_default=True, type=click.IntRange(0), help="Events named below the table.")
 @format_option
 @plugin_option
 def compare(
     ruleset: str, snapshot: str, policies: str, instrument: str | None, side: Side | None, quantity: str | None,
-    budget: str | None, price: str | None, reference: str | None, seed: int, plot: str | None, rows: int, format_: str,
-    plugins: tuple[str, ...],
+    budget: str | None, price: str | None, reference: str | None, severity: str | None, seed: int, plot: str | None,
+    accounts: bool, rows: int, format_: str, plugins: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Compare policies: who would give how much under each, and what that raises.
 
@@ -67,12 +75,12 @@ def compare(
     with progress("comparing"):
         evaluation = load(ruleset, read.as_of, plugins=allowed(plugins)).evaluate(read)
         events = _events(evaluation, instrument, side, quantity, budget, price, seed)
-        found = compare_policies(evaluation, events, names, reference)
+        found = compare_policies(evaluation, events, names, reference, severity)
     if plot is not None:
         Path(plot).write_text(comparison_svg(found), encoding="utf-8")
         click.echo(f"wrote {plot}", err=True)
     if format_ == "json":
-        show_json(comparison_dict(found))
+        show_json(comparison_dict(found, accounts=accounts))
         return
     show(comparison_report(found, rows))
 

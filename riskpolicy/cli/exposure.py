@@ -21,7 +21,9 @@ from riskpolicy.snapshot import Snapshot
 @click.option("--instrument", help="In which market.")
 @click.option("--side", type=click.Choice(["long", "short"]), help="Which, where the account holds both.")
 @click.option("--order", metavar="SIDE:QUANTITY:PRICE", help="Suppose that this order has filled, such as buy:2:65000.")
-@click.option("--what-if", "changed", multiple=True, metavar="NAME=VALUE", help="Suppose size, leverage or margin.")
+@click.option(
+    "--what-if", "changed", multiple=True, metavar="NAME=VALUE", help="Suppose a size, leverage, margin or profit."
+)
 @click.option("--hedge", help="Another account whose opposite position counts as the hedge.")
 @click.option("--weights", metavar="FIRST,LAST", help="Weights of the two scenarios, for their mean.")
 @click.option(
@@ -81,7 +83,9 @@ def _changes(changed: tuple[str, ...]) -> dict[str, str]:
     out = {}
     for text in changed:
         name, _, value = text.partition("=")
-        if name not in ("size", "leverage", "margin") or not value:
-            raise QueryError(Finding("invalid_value", f"`{text}` supposes nothing", "size=, leverage= or margin="))
+        if name not in ("size", "leverage", "margin", "profit") or not value:
+            raise QueryError(
+                Finding("invalid_value", f"`{text}` supposes nothing", "size=, leverage=, margin= or profit=")
+            )
         out[name] = value
     return out

@@ -35,12 +35,15 @@ from riskpolicy.plan.plan import (
     Requirements,
     Rider,
     Rule,
+    SeverityRule,
     Staking,
     Step,
     TierTables,
     Trigger,
     Weights,
 )
+from riskpolicy.ruleset.deleveraging import Deleveraging as WrittenDeleveraging
+from riskpolicy.ruleset.deleveraging import Severity as WrittenSeverity
 from riskpolicy.ruleset.document import Steps
 from riskpolicy.ruleset.liquidation import PRICES
 from riskpolicy.ruleset.liquidation import Ramp as WrittenRamp
@@ -400,21 +403,34 @@ class _Compiler:
         count, by_quantity = (lights.count, lights.by == "quantity") if lights else DEFAULT_LIGHTS
         take = written.take
         price = self.price(take.price, "deleveraging.take.price", ("deleveraging", "take", "price"))
-        trigger = written.trigger
+        eligible = self.condition(written.eligible, "deleveraging.eligible", ("deleveraging", "eligible"), "position")
         return Deleveraging(
-            Rule("deleveraging.score", score), ties, count, by_quantity, price, Fraction(take.fee), take.rule,
-            {name: _parameter(value) for name, value in take.parameters.items()}, take.plugin, written.plugin,
-            written.again,
-            self.condition(written.eligible, "deleveraging.eligible", ("deleveraging", "eligible"), "position"),
-            tuple(written.protected_roles), _fraction(take.most), take.seed,
-            *(
-                None if trigger is None else self.condition(
-                    getattr(trigger, word), f"deleveraging.trigger.{word}", ("deleveraging", "trigger", word),
-                    "market", Stage.INPUT,
-                )
-                for word in ("start", "stop")
-            ),
-        )  # fmt: skip
+            score=Rule("deleveraging.score", score),
+            ties=ties,
+            light_count=count,
+            lights_by_quantity=by_quantity,
+            price=price,
+            fee=Fraction(take.fee),
+            rule=take.rule,
+            parameters={name: _parameter(value) for name, value in take.parameters.items()},
+            plugin=take.plugin,
+            ranks=written.plugin,
+            again=written.again,
+            eligible=eligible,
+            protected=tuple(written.protected_roles),
+            most=_fraction(take.most),
+            seed=take.seed,
+            start=self.adl_trigger(written, "start"),
+            stop=self.adl_trigger(written, "stop"),
+            severity=None if written.severity is None else _severity(written.severity),
+        )
+
+    def adl_trigger(self, written: WrittenDeleveraging, word: str) -> Rule | None:
+        """Return the condition that turns deleveraging on, or off; None where it needs none."""
+        if written.trigger is None:
+            return None
+        path = ("deleveraging", "trigger", word)
+        return self.condition(getattr(written.trigger, word), ".".join(path), path, "market", Stage.INPUT)
 
     def order(
         self,
@@ -445,6 +461,13 @@ class _Compiler:
 
 def _fraction(value: Decimal | None) -> Fraction | None:
     return None if value is None else Fraction(value)
+
+
+def _severity(written: WrittenSeverity) -> SeverityRule:
+    parameters = {name: _parameter(value) for name, value in written.parameters.items()}
+    return SeverityRule(
+        written.rule, parameters, Fraction(written.start), Fraction(written.least), Fraction(written.most)
+    )
 
 
 def _parameter(value: object) -> object:

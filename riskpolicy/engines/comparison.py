@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -12,9 +12,22 @@ from riskpolicy.engines.adl_metrics import Outcome, Share
 from riskpolicy.engines.candidates import Bankruptcy, Queued, Side, queued
 from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Demand, RankAdl
 from riskpolicy.engines.evaluate import Evaluation
-from riskpolicy.engines.policies import HAIRCUT, ProfitHaircut, policy_of, profit_haircut
+from riskpolicy.engines.policies import (
+    HAIRCUT,
+    Controller,
+    ProfitHaircut,
+    Raised,
+    Severity,
+    asked,
+    controller,
+    controller_of,
+    policy_of,
+    profit_haircut,
+    raised,
+)
 
 Key: TypeAlias = tuple[str, Side]
+Wave: TypeAlias = tuple[Severity, Controller]
 ZERO = Fraction(0)
 
 
@@ -22,10 +35,14 @@ ZERO = Fraction(0)
 class Run:
     """One policy's answers to a sequence of events that settle in one currency.
 
-    `sides` holds an outcome an (instrument, side) over all events, against the profits and contracts before the first.
+    `accounts` are the candidates of each event by account, in the order of its allocation, `severities` the share of it
+    that was asked for. `sides` holds an outcome an (instrument, side) over all events, against the profits and
+    contracts before the first.
     """
 
     policy: str
+    accounts: tuple[tuple[str, ...], ...]
+    severities: tuple[Fraction, ...]
     allocations: tuple[Allocation | ProfitHaircut, ...]
     outcomes: tuple[Outcome, ...]
     sides: tuple[Outcome, ...]
@@ -73,13 +90,16 @@ class Comparison:
 
 
 def compare(
-    evaluation: Evaluation, events: Sequence[Bankruptcy], names: Sequence[str], reference: str | None = None
-) -> list[Comparison]:
+    evaluation: Evaluation, events: Sequence[Bankruptcy], names: Sequence[str], reference: str | None = None,
+    severity: str | None = None,
+) -> list[Comparison]:  # fmt: skip
     """Return a comparison for each settlement currency of the events, in the order of the ruleset's currencies.
 
     Every policy starts from the evaluation and goes through the events in order; positions, profits and equity are what
     its own allocations left. Ranks stay; where a plugin of the ruleset ranks, it is asked for each event. Names are as
-    `policy_of` reads them; without a reference it is the first. QueryError for an unknown policy.
+    `policy_of` reads them; without a reference it is the first. A `severity`, as `controller_of` reads it, says what
+    share of each event is asked for, by market and policy; without one the ruleset does. QueryError for an unknown
+    policy or controller.
     """
     chosen: dict[str, AllocateAdl | None] = {name: None if name == HAIRCUT else policy_of(name) for name in names}
     terms, currencies = evaluation.plan.instruments, evaluation.plan.currencies
@@ -89,10 +109,11 @@ def compare(
     against = reference or names[0]
     if against not in chosen:
         chosen[against] = None if against == HAIRCUT else policy_of(against)
+    wave = _wave(evaluation, severity)
     found = []
     for number in sorted(set(of)):
         mine = [e for e, currency in zip(events, of, strict=True) if currency == number]
-        runs = {name: run(name, allocate, mine, start, rank) for name, allocate in chosen.items()}
+        runs = {name: run(name, allocate, mine, start, rank, wave) for name, allocate in chosen.items()}
         rows = tuple(row(runs[name], runs[against]) for name in dict.fromkeys(names))
         kept = tuple(runs[name] for name in dict.fromkeys(names))
         found.append(Comparison(currencies[number], against, tuple(e.demand for e in mine), kept, rows))
@@ -101,9 +122,12 @@ def compare(
 
 def run(
     name: str, allocate: AllocateAdl | None, events: Sequence[Bankruptcy], start: Mapping[Key, Queued],
-    rank: RankAdl | None = None,
+    rank: RankAdl | None = None, wave: Wave | None = None,
 ) -> Run:  # fmt: skip
-    """Return what a policy, None for the haircut on profit, does in a sequence of events, each ranked by `rank`."""
+    """Return what a policy, None for the haircut on profit, does in a sequence of events, each ranked by `rank`.
+
+    `wave` is the controller of the severity in each market, with the one that it starts from.
+    """
 
     def ordered(of: Queued, demand: Demand) -> Queued:
         return of if rank is None else of.ranked(demand, rank)
@@ -113,25 +137,50 @@ def run(
     given = {k: list(v) for k, v in taken.items()}
     allocations: list[Allocation | ProfitHaircut] = []
     outcomes = []
+    severities: dict[str, Severity] = {}
+    accounts, shares = [], []
     for event in events:
         demand, key = event.demand, _side(event)
         able = ordered(now[key], demand).without(event.account).candidates
+        severity = Severity() if wave is None else severities.get(demand.instrument, wave[0])
+        accounts.append(tuple(c.account for c in able))
+        shares.append(severity.value)
         if allocate is None:
-            paid = profit_haircut(demand, able)
-            allocations.append(paid)
+            paid = profit_haircut(replace(demand, deficit=demand.deficit * severity.value), able)
+            money = Raised(sum(paid.paid, ZERO), demand.deficit)
+            allocations.append(replace(paid, remaining=demand.deficit - sum(paid.paid, ZERO)))
             outcomes.append(metrics.paid_outcome(demand, able, paid.paid))
             now[key] = now[key].paid(paid.paid, paid.entry_prices)
         else:
-            allocation = allocate(demand, able)
+            allocation = _whole(demand, allocate(asked(demand, severity), able))
+            money = raised(demand, sum(allocation.given, ZERO))
             allocations.append(allocation)
             outcomes.append(metrics.outcome(demand, able, allocation))
             lost = now[key].lost(demand, allocation)
             now[key] = now[key].after(demand, allocation)
             now = {k: q.poorer(lost) for k, q in now.items()}
             given[key] = [a + b for a, b in zip(given[key], allocation.given, strict=True)]
+        if wave is not None:
+            severities[demand.instrument] = wave[1](severity, money)
         taken[key] = [a + b for a, b in zip(taken[key], outcomes[-1].taken, strict=True)]
     sides = tuple(_over_all(ordered(start[k], first[k]), taken[k], given[k]) for k in dict.fromkeys(map(_side, events)))
-    return Run(name, tuple(allocations), tuple(outcomes), sides)
+    return Run(name, tuple(accounts), tuple(shares), tuple(allocations), tuple(outcomes), sides)
+
+
+def _wave(evaluation: Evaluation, severity: str | None) -> Wave | None:
+    """Return the controller that is named, else the ruleset's, with the severity that it starts from."""
+    rules = evaluation.plan.deleveraging
+    if severity is not None:
+        return controller_of(severity)
+    if rules is None or rules.severity is None:
+        return None
+    of = rules.severity
+    return Severity(of.start, of.least, of.most), controller(of.rule, **of.parameters)
+
+
+def _whole(demand: Demand, allocation: Allocation) -> Allocation:
+    """Return an answer to a part of a demand as one to all of it: what was not asked for remains."""
+    return replace(allocation, remaining=demand.contracts - sum(allocation.given, ZERO))
 
 
 def _side(event: Bankruptcy) -> Key:

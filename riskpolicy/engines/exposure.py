@@ -9,28 +9,19 @@ from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 from riskpolicy.engines.candidates import barred, roles_of
-from riskpolicy.engines.core.bound import CROSS, LONG, Bound
-from riskpolicy.engines.core.changes import (
-    Amount,
-    Fill,
-    account_code,
-    instrument_number,
-    paid_to,
-    read_fill,
-    with_fill,
-)  # fmt: skip
-from riskpolicy.engines.core.exact import ZERO, Change, ExactBucket, Holding
+from riskpolicy.engines.core.bound import LONG, Bound
+from riskpolicy.engines.core.changes import Amount, account_code, instrument_number, read_fill, with_fill
+from riskpolicy.engines.core.exact import ZERO, ExactBucket
 from riskpolicy.engines.core.once import once
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.execution import Execution
-from riskpolicy.engines.exposure_place import Ahead, Place, Supposed, segment_of
+from riskpolicy.engines.exposure_changes import KINDS, Changes, Changing, amount_of, money, number
+from riskpolicy.engines.exposure_place import Ahead, Place, segment_of
 from riskpolicy.engines.exposure_search import Search, Taken
 from riskpolicy.errors import Finding, QueryError, suggestion
-from riskpolicy.numbers import NumberError, exact, fraction_text, moment_of, parse_decimal, seconds_of
+from riskpolicy.numbers import exact, moment_of, seconds_of
 from riskpolicy.plan.plan import Plan
 from riskpolicy.snapshot.columns import Label
-from riskpolicy.snapshot.edit import with_numbers
-from riskpolicy.snapshot.snapshot import Snapshot
 
 Side: TypeAlias = Literal["long", "short"]
 Mechanism: TypeAlias = Literal["queue", "pro_rata", "plugin", "socialised", "none"]
@@ -40,10 +31,6 @@ Order: TypeAlias = "tuple[str, Amount, Amount | None] | str"
 #: Policies that take by rank, and those that take a part of everybody; others have an order of their own.
 BY_RANK = ("queue", "capped_queue")
 OF_ALL = ("pro_rata", "pro_rata_contracts", "capped_pro_rata", "risk_weighted", "integer", "least_leverage")
-#: What a size, a leverage and a margin are changed by, where the ruleset says nothing finer.
-LOT, LEVERAGE_STEP = Fraction(1, 10**8), Fraction(1, 100)
-#: So many lots, or hundredths of a leverage, are tried one by one.
-FINE = 64
 
 
 def mechanism(plan: Plan) -> Mechanism:
@@ -136,39 +123,6 @@ class Scenario:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A change that moves the rank: to `value`, which is `by` more than now, and the place that it gives."""
-
-    value: Fraction
-    by: Fraction
-    adl_rank: int
-    adl_light: int
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """The smallest change of each kind that moves the rank as asked, None where none does.
-
-    Contracts in whole lots, leverage in hundredths, added margin in quanta of its currency.
-    """
-
-    size: Step | None
-    leverage: Step | None
-    margin: Step | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the changes as plain data."""
-        out: dict[str, Any] = {}
-        for name in ("size", "leverage", "margin"):
-            step: Step | None = getattr(self, name)
-            text = money if name == "margin" else number
-            out[name] = step and {
-                "value": text(step.value), "by": text(step.by), "adl_rank": step.adl_rank, "adl_light": step.adl_light,
-            }  # fmt: skip
-        return out
-
-
 @dataclass(frozen=True)
 class Exposure:
     """One position's exposure to deleveraging, under its venue's own rules.
@@ -254,25 +208,30 @@ class Exposure:
         return plan.currencies[int(plan.instruments.currency[self._of.number])]
 
     def what_if(
-        self, size: Amount | None = None, leverage: Amount | None = None, margin: Amount | None = None
-    ) -> Exposure:
-        """Return the exposure with other contracts (unsigned), another leverage, more margin (below zero: less).
+        self, size: Amount | None = None, leverage: Amount | None = None, margin: Amount | None = None,
+        profit: Amount | None = None,
+    ) -> Exposure:  # fmt: skip
+        """Return the exposure with other contracts (unsigned), leverage or unrealized profit, and with more margin.
 
-        The entry price stays. Leverage of an isolated position sets its margin to entry notional / leverage, and the
-        selected leverage. Of a cross one it sets the selected leverage where the venue's score reads that; else the
-        balance changes until bucket notional / equity is the leverage. QueryError for a flat position, a number that is
-        none, or leverage where it can not be reached.
+        The entry price stays, unless a `profit` is supposed: it is the unrealized profit of the position, the equity
+        being what it is now, as if it had been closed and opened again. Leverage of an isolated position sets its
+        margin to entry notional / leverage, and the selected leverage. Of a cross one it sets the selected leverage
+        where the venue's score reads that; else the balance changes until bucket notional / equity is the leverage. A
+        margin below zero is taken away. QueryError for a flat position, a number that is none, or leverage or profit
+        where it can not be reached.
         """
-        return self._of.what_if(
-            _given("size", size), _given("leverage", leverage), _given("margin", margin, signed=True)
-        )
+        values = {
+            "size": amount_of("size", size), "profit": amount_of("profit", profit, signed=True),
+            "leverage": amount_of("leverage", leverage), "margin": amount_of("margin", margin, signed=True),
+        }  # fmt: skip
+        return self._of.what_if({kind: value for kind, value in values.items() if value is not None})
 
     def changes(self, rank: int | None = None, *, light: int | None = None) -> Changes:
-        """Return the smallest change of size, of leverage and of added margin that moves the rank.
+        """Return the smallest change of size, leverage, added margin and unrealized profit that moves the rank.
 
         Without arguments one light down. To a `rank` it is enough to reach it or to go beyond, seen from where the
         position stands; to a `light` likewise. The first 64 lots and hundredths of a leverage are tried one by one;
-        beyond, and for margin, it is sought as if more of a change moved the rank further. QueryError for a rank or
+        beyond, and for money, it is sought as if more of a change moved the rank further. QueryError for a rank or
         light that the queue does not have.
         """
         return self._of.changes(self, rank, light)
@@ -287,6 +246,7 @@ class Exposure:
             "positions": self.positions, "lights": self.lights,
             "first": self.first.to_dict(), "last": self.last.to_dict(),
             "scenarios": [s.to_dict() for s in self.scenarios],
+            "changes": None if self.side is None else self.changes().to_dict(),
             "mean": None if mean is None else {name: money(value) for name, value in mean.items()},
             "resolutions": self.resolutions, "remarks": list(self.remarks),
         }  # fmt: skip
@@ -437,124 +397,29 @@ class _Source:
 
     # What if
 
-    def what_if(self, size: Fraction | None, leverage: Fraction | None, margin: Fraction | None) -> Exposure:
-        """Return the exposure after changes."""
-        bound = self._bound_position()
-        row = bound.positions.row_of(self.position)
-        snapshot = self.evaluation.snapshot
-        if size is not None:
-            sign = 1 if bound.positions.quantity[self.position] > 0 else -1
-            snapshot = with_numbers(snapshot, "positions", "quantity", {row: sign * size})
-        if leverage is not None:
-            snapshot = self._levered(self._evaluated(snapshot).bound, leverage)
-        if margin is not None:
-            snapshot = self._paid(self._evaluated(snapshot).bound, margin)
-        return _made(self._evaluated(snapshot), self)
-
-    def _bound_position(self) -> Bound:
+    def changing(self, evaluation: Evaluation | None = None) -> Changing:
+        """Return the position, in another evaluation of it if one is given; QueryError where nothing is held."""
         if self.position < 0:
             symbol = self.evaluation.plan.instruments.symbols[self.number]
             message = f"account `{self.account}` holds nothing in {symbol}"
             raise QueryError(Finding("unknown_id", message, "suppose a position with `order`"))
-        return self.evaluation.bound
+        return Changing(evaluation or self.evaluation, self.position)
 
-    def _evaluated(self, snapshot: Snapshot) -> Evaluation:
-        return Evaluation(self.evaluation.plan, snapshot, self.evaluation.threads)
-
-    def _paid(self, bound: Bound, amount: Fraction) -> Snapshot:
-        """Add money to the margin of the position, or to the balance behind it."""
-        p = bound.positions
-        fill = Fill(
-            int(p.account[self.position]), self.number, ZERO, bound.exact_mark(self.number), "net", self.position
-        )
-        return paid_to(bound, bound.snapshot, fill, amount)
-
-    def _levered(self, bound: Bound, leverage: Fraction) -> Snapshot:
-        if leverage == 0:
-            raise QueryError(
-                Finding("not_positive", "a leverage of 0 needs no end of margin", "say a number above zero")
-            )
-        if self.selects(bound):
-            row = bound.positions.row_of(self.position)
-            bound = self._evaluated(with_numbers(bound.snapshot, "positions", "leverage", {row: leverage})).bound
-        margin = self.margin_for(bound, leverage)
-        return self._paid(bound, margin) if margin else bound.snapshot
-
-    def isolated(self, bound: Bound) -> bool:
-        """Return whether the position has a margin of its own."""
-        return int(bound.buckets.instrument[bound.positions.bucket[self.position]]) != CROSS
-
-    def selects(self, bound: Bound) -> bool:
-        """Return whether another leverage is another selected one."""
-        rules = bound.plan.deleveraging
-        reads = rules is not None and "leverage" in rules.score.program.inputs
-        return reads or self.isolated(bound)
-
-    def margin_for(self, bound: Bound, leverage: Fraction) -> Fraction:
-        """Return the margin that another leverage adds, in settlement money."""
-        bucket = ExactBucket(bound, int(bound.positions.bucket[self.position]))
-        place = bucket.positions[bucket.members.index(self.position)]
-        if self.isolated(bound):
-            return place.entry_notional / leverage - bucket.wallet_balance
-        if self.selects(bound):
-            return ZERO
-        return (bucket.notional / leverage - bucket.equity) / place.held.conversion
-
-    # Changes
+    def what_if(self, values: Mapping[str, Fraction]) -> Exposure:
+        """Return the exposure after changes, by kind."""
+        evaluation = self.changing().evaluation
+        for kind in KINDS:
+            if kind in values:
+                evaluation = self.changing(evaluation).supposed(kind, values[kind])
+        return _made(evaluation, self)
 
     def changes(self, now: Exposure, rank: int | None, light: int | None) -> Changes:
         """Return the smallest changes that move the rank as asked."""
-        bound = self._bound_position()
+        changing = self.changing()
         if now.adl_rank is None or now.adl_light is None:
-            return Changes(None, None, None)
+            return Changes()
         wanted = _wanted(now, rank, light)
-        if wanted is None:
-            return Changes(None, None, None)
-        places = Supposed(self.evaluation, self.position)
-        held, bucket = places.held, places.now()
-        conversion = bound.exact_conversion(self.position)
-        sign = 1 if held.quantity > 0 else -1
-        quantum = bound.plan.requirements.quantum[int(bound.plan.instruments.currency[self.number])]
-
-        def change(
-            quantity: Fraction = held.quantity, leverage: Fraction | None = None, margin: Fraction = ZERO
-        ) -> Change:
-            changed: Holding = _with(held, quantity, leverage)
-            return Change({self.position: changed}, balance=margin * conversion)
-
-        def of_size(size: Fraction) -> Place | None:
-            return places.at(change(sign * size))
-
-        def of_leverage(leverage: Fraction) -> Place | None:
-            chosen = leverage if self.selects(bound) else held.leverage
-            return places.at(change(leverage=chosen, margin=self.margin_for(bound, leverage)))
-
-        def of_margin(margin: Fraction) -> Place | None:
-            return places.at(change(leverage=held.leverage, margin=margin))
-
-        lot = bound.plan.instruments.lot[self.number] or LOT
-        position = bucket.positions[bucket.members.index(self.position)]
-        size = _smallest(of_size, abs(held.quantity), lot, abs(held.quantity) * 1024, wanted, down=True)
-        leverage = self._leverage(bound, position.leverage, bucket, position.entry_notional)
-        changed = None
-        if leverage is not None and leverage > 0:
-            changed = _smallest(of_leverage, leverage, LEVERAGE_STEP, Fraction(1000), wanted, down=True)
-        most = 1000 * (position.notional + abs(bucket.equity) / conversion)
-        return Changes(size, changed, _smallest(of_margin, ZERO, quantum, most, wanted, down=False))
-
-    def _leverage(
-        self, bound: Bound, selected: Fraction | None, bucket: ExactBucket, entry_notional: Fraction
-    ) -> Fraction | None:
-        """Return the leverage now, in the sense in which `what_if` changes it; None where there is none."""
-        if self.isolated(bound):
-            return entry_notional / bucket.wallet_balance if bucket.wallet_balance > 0 else None
-        if self.selects(bound):
-            return selected
-        return bucket.notional / bucket.equity if bucket.equity > 0 else None
-
-
-def _with(held: Holding, quantity: Fraction, leverage: Fraction | None) -> Holding:
-    return held._replace(quantity=quantity, leverage=held.leverage if leverage is None else leverage)
+        return Changes() if wanted is None else changing.changes(wanted)
 
 
 def exposure(
@@ -693,21 +558,7 @@ def _weight(weights: Mapping[str, Amount], name: str) -> Fraction:
     for given in weights:
         if given not in ("first", "last"):
             raise QueryError(Finding("unknown_choice", f"`{given}` is no scenario", "weights are of first and last"))
-    return _given("weight", weights.get(name, 0)) or ZERO
-
-
-def _given(name: str, value: Amount | None, *, signed: bool = False) -> Fraction | None:
-    """Return a number that a question gives, zero or more unless it may be signed."""
-    if value is None:
-        return None
-    try:
-        found = exact(parse_decimal(value.strip()) if isinstance(value, str) else value)
-    except (NumberError, ValueError, OverflowError, TypeError, ArithmeticError):
-        message = f"`{value}` is no number for {name}"
-        raise QueryError(Finding("invalid_value", message, "write a plain decimal")) from None
-    if found < 0 and not signed:
-        raise QueryError(Finding("negative", f"{name} is {value}, below zero", "write a number of zero or more"))
-    return found
+    return amount_of("weight", weights.get(name, 0)) or ZERO
 
 
 def _wanted(now: Exposure, rank: int | None, light: int | None) -> Callable[[Place], bool] | None:
@@ -725,52 +576,3 @@ def _wanted(now: Exposure, rank: int | None, light: int | None) -> Callable[[Pla
     if wanted < 1 or wanted == lit:
         return None
     return (lambda p: p.light <= wanted) if wanted < lit else (lambda p: p.light >= wanted)
-
-
-def _smallest(
-    of: Callable[[Fraction], Place | None], now: Fraction, unit: Fraction, most: Fraction,
-    wanted: Callable[[Place], bool], *, down: bool,
-) -> Step | None:  # fmt: skip
-    """Return the smallest change by whole units, up or also down, after which the place is as wanted."""
-    found: list[Step] = []
-    ways = [(1, now // unit * unit)] + ([(-1, -(-now // unit) * unit)] if down else [])
-    for sign, start in ways:
-        limit = int((most - start) / unit) if sign > 0 else int(start / unit) - 1
-
-        def hit(k: int, sign: int = sign, start: Fraction = start) -> Place | None:
-            place = of(start + sign * k * unit)
-            return place if place is not None and wanted(place) else None
-
-        low, high = 0, 1
-        while high < limit and hit(high) is None:
-            low, high = high, min(limit, _next(high, fine=down))
-        if high > limit or hit(high) is None:
-            continue
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if hit(middle) is None else (low, middle)
-        place = hit(high)
-        assert place is not None
-        value = start + sign * high * unit
-        found.append(Step(value, value - now, place.rank, place.light))
-    return min(found, key=lambda s: abs(s.by), default=None)
-
-
-def _next(step: int, *, fine: bool) -> int:
-    """Return the number of units to try after one: twice as many, or where it matters each, and then an eighth more.
-
-    A light by quantity goes up and down as a position grows: what holds for a few sizes is not to be stepped over.
-    """
-    if not fine:
-        return 2 * step
-    return step + 1 if step < FINE else step + step // 8
-
-
-def number(value: Fraction | None) -> float | None:
-    """Return a number as JSON has it."""
-    return None if value is None else float(value)
-
-
-def money(value: Fraction | None) -> str | None:
-    """Return an amount as decimal text, to 12 places."""
-    return None if value is None else fraction_text(value).lstrip("~")

@@ -270,13 +270,28 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class SeverityRule:
+    """What share of a bankrupt position an event asks for, from `least` to `most`, `start` before the first event.
+
+    `rule` is a controller by its name with its `parameters`: what an event raised changes what the next one asks for.
+    """
+
+    rule: str
+    parameters: Mapping[str, object]
+    start: Fraction
+    least: Fraction
+    most: Fraction
+
+
+@dataclass(frozen=True, slots=True)
 class Deleveraging:
     """The ranking of positions within (instrument, side): score descending, ties, account ascending.
 
     Positions are closed at `price`, one of the words of a step's price, less a `fee` of the notional. `rule` is a
     policy by its name with its `parameters`, or `plugin`. Where `eligible` does not hold, or the account's role is one
     of `protected`, nothing is taken; else at most `most` of a position in one event. In a market it is turned on where
-    `start` holds, and off where `stop` does. `again`: scores are taken anew for every event.
+    `start` holds, and off where `stop` does. `again`: scores are taken anew for every event. Without a `severity` every
+    event asks for all of the bankrupt position.
     """
 
     score: Rule
@@ -296,12 +311,13 @@ class Deleveraging:
     seed: int = 0
     start: Rule | None = None
     stop: Rule | None = None
+    severity: SeverityRule | None = None
 
     @property
     def plain(self) -> bool:
         """Whether the queue of the evaluation is all there is to know."""
         return self.rule == "queue" and not (
-            self.parameters or self.ranks or self.again or self.eligible or self.protected or self.most
+            self.parameters or self.ranks or self.again or self.eligible or self.protected or self.most or self.severity
         )
 
 

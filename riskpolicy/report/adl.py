@@ -13,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from riskpolicy.engines.comparison import Comparison, Row
-from riskpolicy.numbers import decimal_text
+from riskpolicy.engines.core.adl import Allocation
+from riskpolicy.engines.policies import ProfitHaircut
+from riskpolicy.numbers import decimal_text, fraction_text
 from riskpolicy.report.text import price, quantity, titled
 
 #: The columns of the table: heading, and the field of a row. They fit into 100 places beside the longest name.
@@ -98,9 +100,12 @@ def _events(c: Comparison, rows: int) -> list[RenderableType]:
     return lines
 
 
-def comparison_dict(comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """Return everything as plain data for JSON: money as decimal text, fractions as numbers, "Infinity" where so."""
-    return {"comparisons": [_dict(c) for c in comparisons]}
+def comparison_dict(comparisons: Sequence[Comparison], *, accounts: bool = False) -> dict[str, Any]:
+    """Return everything as plain data for JSON: money as decimal text, fractions as numbers, "Infinity" where so.
+
+    With `accounts`, of each event also who gives how much, who gives nothing and why, and what remains.
+    """
+    return {"comparisons": [_dict(c, accounts=accounts) for c in comparisons]}
 
 
 _MONEY = {
@@ -108,7 +113,7 @@ _MONEY = {
 }  # fmt: skip
 
 
-def _dict(c: Comparison) -> dict[str, Any]:
+def _dict(c: Comparison, *, accounts: bool) -> dict[str, Any]:
     events = [
         {
             "instrument": d.instrument, "side": d.side, "contracts": float(d.contracts), "price": float(d.price),
@@ -117,7 +122,21 @@ def _dict(c: Comparison) -> dict[str, Any]:
         for d in c.events
     ]  # fmt: skip
     rows = [{f.name: _plain(f.name, getattr(r, f.name)) for f in dataclasses.fields(r)} for r in c.rows]
+    for row, run in zip(rows, c.runs, strict=True):
+        row["severities"] = [float(share) for share in run.severities]
+        if accounts:
+            row["allocations"] = [_allocation(*event) for event in zip(run.accounts, run.allocations, strict=True)]
     return {"currency": c.currency, "reference": c.reference, "events": events, "policies": rows}
+
+
+def _allocation(accounts: Sequence[str], of: Allocation | ProfitHaircut) -> dict[str, Any]:
+    """Return who gives what in one event: contracts, or of a haircut on profit money."""
+    skipped = [{"account": a, "why": why} for a, why in zip(accounts, of.skipped, strict=True) if why is not None]
+    if isinstance(of, ProfitHaircut):
+        paid = [{"account": a, "paid": fraction_text(x)} for a, x in zip(accounts, of.paid, strict=True) if x]
+        return {"given": paid, "remaining": fraction_text(of.remaining), "skipped": skipped}
+    given = [{"account": a, "contracts": float(x)} for a, x in zip(accounts, of.given, strict=True) if x]
+    return {"given": given, "remaining": float(of.remaining), "skipped": skipped}
 
 
 def _plain(field: str, value: Any) -> Any:

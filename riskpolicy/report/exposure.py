@@ -73,7 +73,11 @@ def _changes(found: Exposure) -> list[RenderableType]:
         return []
     changes = found.changes()
     lines = []
-    for name, step in (("size", changes.size), ("leverage", changes.leverage), ("added margin", changes.margin)):
+    kinds = {
+        "size": changes.size, "leverage": changes.leverage, "added margin": changes.margin,
+        "unrealized profit": changes.profit,
+    }  # fmt: skip
+    for name, step in kinds.items():
         if step is not None:
             lines.append(f"{name} {float(step.value):,.8g} (light {step.adl_light}, rank {step.adl_rank})")
     return [Text("One light down takes: " + ("; or ".join(lines) if lines else "nothing that it could change") + ".")]

@@ -22,6 +22,7 @@ def check_ruleset(ruleset: Ruleset, document: Document) -> list[Finding]:
     _funds(check, ruleset)
     _waterfall(check, ruleset)
     _take(check, ruleset)
+    _severity(check, ruleset)
     _regime(check, ruleset)
     if ruleset.fees is not None:
         _fees(check, ruleset, ruleset.fees)
@@ -147,6 +148,22 @@ def _take(check: _Check, ruleset: Ruleset) -> None:
         return
     message = f"the plugin `{take.plugin}` allocates nothing under `rule: {take.rule}`"
     check.fault("take_form", message, "say `rule: plugin`", ("deleveraging", "take", "plugin"))
+
+
+def _severity(check: _Check, ruleset: Ruleset) -> None:
+    """Refuse bounds that are not in order, or above all of a position."""
+    severity = None if ruleset.deleveraging is None else ruleset.deleveraging.severity
+    if severity is None:
+        return
+    for lower, upper in (("least", "start"), ("start", "most")):
+        low, high = getattr(severity, lower), getattr(severity, upper)
+        if low > high:
+            message = f"the severity's `{lower}` is above its `{upper}`"
+            path: Steps = ("deleveraging", "severity", lower if lower in severity.model_fields_set else upper)
+            check.fault("severity_form", message, "least <= start <= most", path)
+    if severity.most > 1:
+        message = "the severity asks for more than all of a position"
+        check.fault("severity_form", message, "`most` is at most 100%", ("deleveraging", "severity", "most"))
 
 
 def _caps(check: _Check, layer: Layer, i: int, *, earlier: bool) -> None:

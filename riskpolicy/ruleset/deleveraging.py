@@ -46,6 +46,22 @@ class AdlTrigger(Written):
     stop: Expression = Field(description="a condition on a market; where it holds deleveraging is turned off again")
 
 
+#: The controllers, by the names of engines.policies.
+Controller = Literal["static", "back_off", "mirror_descent"]
+
+
+class Severity(Written):
+    """How much of a bankrupt position is asked for in one event, learnt over a wave of events."""
+
+    rule: Controller = Field(description="how an event changes what the next one in the market asks for")
+    parameters: dict[Id, Decimal | str] = Field(
+        default={}, description="of the rule, such as `factor: 50%` of back_off"
+    )
+    start: Rate = Field(default="100%", validate_default=True, description="of the position, before the first event")
+    least: Rate = Field(default="0%", validate_default=True, description="it never asks for less")
+    most: Rate = Field(default="100%", validate_default=True, description="it never asks for more")
+
+
 class Deleveraging(Written):
     """The ranking within each instrument and side, highest score first."""
 
@@ -62,6 +78,7 @@ class Deleveraging(Written):
         default=(), description="of `accounts`, column `role`: nothing is taken from these"
     )
     trigger: AdlTrigger | None = Field(default=None, description="absent: whenever a step asks for it")
+    severity: Severity | None = Field(default=None, description="absent: every event asks for the whole position")
     ties: Stated[tuple[Order, ...]] = Field(description="what decides between equal scores, before the account")
     take: Take = Field(description="how the queue is used")
     lights: Stated[Lights] = Field(description="the indicator that holders see")

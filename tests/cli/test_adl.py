@@ -64,6 +64,34 @@ def test_an_event_that_is_supposed(run, files):
     assert json.loads(out)["comparisons"][0]["events"][0]["price"] == 90.9
 
 
+def test_a_severity_asks_for_a_part_of_each_event(run, files):
+    more = ("--policies", "queue,profit_haircut", "--format", "json", "--accounts")
+    _, out, _ = run("adl", "compare", *files, *more, "--severity", "static:start=50%")
+    queue, haircut = json.loads(out)["comparisons"][0]["policies"]
+    # Half of 10 contracts at 4 each, and half of a deficit of 40 from profits of 180 and 300.
+    assert (queue["budget"], queue["undershoot"], queue["severities"]) == ("20", "20", [0.5])
+    assert queue["allocations"] == [
+        {
+            "given": [{"account": "W", "contracts": 5.0}],
+            "remaining": 5.0,
+            "skipped": [{"account": "V", "why": "not reached"}],
+        }
+    ]
+    assert haircut["allocations"] == [
+        {"given": [{"account": "W", "paid": "7.5"}, {"account": "V", "paid": "12.5"}], "remaining": "20", "skipped": []}
+    ]
+
+
+def test_the_severity_of_the_ruleset_counts_without_another(run, files):
+    written = base()
+    written["deleveraging"]["severity"] = {"rule": "back_off", "start": "40%"}
+    files[0].write_text(text(written))
+    more = ("--policies", "queue", "--format", "json")
+    for option, share in (((), 0.4), (("--severity", "static"), 1.0)):
+        _, out, _ = run("adl", "compare", *files, *more, *option)
+        assert json.loads(out)["comparisons"][0]["policies"][0]["severities"] == [share]
+
+
 def test_a_picture(run, files, tmp_path):
     picture = tmp_path / "out.svg"
     status, _, err = run("adl", "compare", *files, "--policies", "queue,profit_haircut", "--plot", picture)
@@ -96,6 +124,10 @@ def test_nothing_to_deleverage(run, files):
         (("--instrument", "BTCUSDT", "--side", "long", "--quantity", "-5"), "--quantity must be a number above zero"),
         (("--instrument", "ETHUSDT", "--side", "long", "--quantity", "5"), "the ruleset has no instrument `ETHUSDT`"),
         (("--reference", "quee"), "did you mean `queue`?"),
+        (("--severity", "backoff"), "did you mean `back_off`?"),
+        (("--severity", "static:start=2"), "`start` is 2, not a number from 0 to 1"),
+        (("--severity", "static:start=10%:least=0.2"), "least <= start <= most"),
+        (("--severity", "back_off:factor"), "write NAME:parameter=value"),
     ],
 )
 def test_what_it_refuses(run, files, options, words):

@@ -4,9 +4,9 @@ from fractions import Fraction
 
 import pytest
 
-from riskpolicy.engines.policies import POLICIES
+from riskpolicy.engines.policies import CONTROLLERS, POLICIES
 from riskpolicy.errors import RulesetError
-from riskpolicy.ruleset.deleveraging import Policy
+from riskpolicy.ruleset.deleveraging import Controller, Policy
 from riskpolicy.snapshot.write import snapshot_dict
 from tests import venue
 from tests.engines.test_resolve import ADL, ruleset
@@ -150,3 +150,82 @@ def test_a_take_that_makes_no_sense_is_refused(take, says):
     with pytest.raises(RulesetError, match=says) as error:
         venue.policy(rules(take))
     assert "venue.yaml:" in str(error.value)
+
+
+def wave(**severity):
+    return rules({"rule": "queue"}, severity={"rule": "back_off", "start": "50%", **severity})
+
+
+def severity_in(result):
+    (market,) = snapshot_dict(result.after)["markets"]
+    return market["adl_severity"]
+
+
+def test_a_severity_asks_for_a_part_and_learns_from_event_to_event():
+    made = wave()
+    one = run(made)
+    # Half of 10; it raised 5 of a deficit of 10, so the next event asks for a tenth more.
+    assert taken(one) == {"W": 5}
+    assert (severity_in(one), one.waiting) == (0.6, ["A"])
+    two = venue.evaluate(made, one.after).resolve()
+    # 3 of the 5 that are left; 3 of 5 raised.
+    assert taken(two) == {"W": 3}
+    assert severity_in(two) == 0.7
+    assert run(wave(start="100%")).waiting == []
+
+
+def test_a_severity_goes_on_from_the_snapshot_within_its_bounds():
+    tables = book()
+    for before, asked, after in ((0.3, 3, 0.4), (0, 0, 0.1), (5, 8, 0.8)):
+        tables["markets"][0]["adl_severity"] = before
+        result = run(wave(most="80%"), tables)
+        assert sum(taken(result).values()) == asked
+        assert severity_in(result) == after
+
+
+def test_each_market_has_a_severity_of_its_own_over_the_buckets_of_a_resolution():
+    made = wave()
+    made["liquidation"]["accounts"] = ["account"]
+    tables = book()
+    tables["positions"].append({"account": "B", "instrument": "BTC", "quantity": 10, "entry_price": 100})
+    tables["accounts"].append({"account": "B", "currency": "USDT", "balance": 100})
+    result = run(made, tables)
+    closed = {d.against: 0 for d in result.deleveraged}
+    for d in result.deleveraged:
+        closed[d.against] -= d.quantity
+    assert closed == {"A": 5, "B": 6}
+    assert severity_in(result) == 0.7
+
+
+def test_what_a_severity_leaves_goes_to_the_next_step():
+    made = wave()
+    made["liquidation"]["steps"].append({"id": "takeover", "do": "takeover", "by": "main", "price": "bankruptcy_price"})
+    tables = book()
+    tables["funds"][0]["balance"] = 1000
+    result = run(made, tables)
+    assert taken(result) == {"W": 5}
+    assert [float(s.quantity) for s in result.steps if s.step == "liquidation.steps.takeover"] == [-5]
+    assert result.waiting == []
+
+
+@pytest.mark.parametrize(
+    ("severity", "says"),
+    [
+        ({"rule": "back_off", "parameters": {"rate": 1}}, "no parameter `rate`"),
+        ({"rule": "back_off", "parameters": {"factor": 2}}, "`factor` is 2, not a number from 0 to 1"),
+        ({"rule": "mirror_descent", "parameters": {"rate": "fast"}}, "`rate` is fast, not a number zero or more"),
+        ({"rule": "static", "parameters": {"rate": 1}}, "takes no parameters"),
+        ({"rule": "gradient"}, "gradient"),
+        ({"rule": "static", "start": "10%", "least": "20%"}, "`least` is above its `start`"),
+        ({"rule": "static", "most": "50%"}, "`start` is above its `most`"),
+        ({"rule": "static", "most": "200%"}, "more than all of a position"),
+    ],
+)
+def test_a_severity_that_makes_no_sense_is_refused_where_it_stands(severity, says):
+    with pytest.raises(RulesetError, match=says) as error:
+        venue.policy(rules(severity=severity))
+    assert "venue.yaml:" in str(error.value)
+
+
+def test_the_written_controllers_are_those_of_the_engine():
+    assert set(Controller.__args__) == {*CONTROLLERS}

@@ -104,7 +104,7 @@ def test_what_if_and_the_smallest_change_agree():
     found = exposure()
     changes = found.changes()
     assert found.adl_light == 5
-    for name in ("size", "leverage", "margin"):
+    for name in ("size", "leverage", "margin", "profit"):
         step = getattr(changes, name)
         assert step is not None, name
         there = found.what_if(**{name: step.value})

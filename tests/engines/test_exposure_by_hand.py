@@ -333,12 +333,14 @@ def test_what_if_is_the_exposure_of_a_snapshot_so_changed():
         ({"size": 3}, book([("b", 3, 90) if p[0] == "b" else p for p in positions], balances)),
         # 1000 / 2 is an equity of 500, that is a balance of 400.
         ({"leverage": 2}, book(positions, {**balances, "b": 400})),
+        # 60 of the profit of 100 realized: the entry is 96, the balance 160.
+        ({"profit": 40}, book([("b", 10, 96) if p[0] == "b" else p for p in positions], {**balances, "b": 160})),
     ):
         supposed, wanted = found.what_if(**change), exposed(by_leverage(), other, "b")
         assert supposed.to_dict() == wanted.to_dict()
         assert supposed.adl_rank > 1
     assert found.what_if(size=0).side is None
-    for wrong in ({"size": -1}, {"leverage": 0}, {"margin": "x"}):
+    for wrong in ({"size": -1}, {"leverage": 0}, {"margin": "x"}, {"profit": 1000}, {"size": 0, "profit": 1}):
         with pytest.raises(rp.QueryError):
             found.what_if(**wrong)
 
@@ -360,10 +362,11 @@ def test_leverage_of_an_isolated_position_is_its_margin():
     st.lists(st.tuples(st.integers(1, 9), st.integers(70, 99), st.integers(30, 400)), min_size=2, max_size=6),
     st.data(),
     st.booleans(),
+    st.sampled_from([by_leverage, ruleset]),
 )
-def test_changes_are_the_smallest_by_what_if(rows, data, by_quantity):
+def test_changes_are_the_smallest_by_what_if(rows, data, by_quantity, of):
     """Whatever is said to change the rank does, and one unit less does not: by what_if, which evaluates anew."""
-    rules = by_leverage()
+    rules = of()
     if by_quantity:
         rules["deleveraging"]["lights"] = {"count": 3, "by": "quantity"}
     positions = [(f"w{k}", q, e) for k, (q, e, _) in enumerate(rows)]
@@ -376,7 +379,8 @@ def test_changes_are_the_smallest_by_what_if(rows, data, by_quantity):
         (found.changes(), lambda x: x.adl_light <= found.adl_light - 1),
         (found.changes(rank), lambda x: x.adl_rank >= rank if rank > found.adl_rank else x.adl_rank <= rank),
     ):
-        for name, unit in (("size", 1), ("leverage", Fraction(1, 100)), ("margin", Fraction(1, 10**8))):
+        quantum = Fraction(1, 10**8)
+        for name, unit in (("size", 1), ("leverage", Fraction(1, 100)), ("margin", quantum), ("profit", quantum)):
             step = getattr(changes, name)
             if step is None:
                 continue
@@ -390,7 +394,7 @@ def test_changes_are_the_smallest_by_what_if(rows, data, by_quantity):
 
 def test_changes_refuse_what_the_queue_does_not_have():
     found = worked("l2")
-    assert found.changes(2) == type(found.changes())(None, None, None)
+    assert found.changes(2) == type(found.changes())()
     for wrong in ({"rank": 4}, {"rank": 0}, {"light": 6}, {"light": 0}):
         with pytest.raises(rp.QueryError, match=r"no rank|no light"):
             found.changes(**wrong)
@@ -399,6 +403,32 @@ def test_changes_refuse_what_the_queue_does_not_have():
 def test_profit_over_entry_cannot_be_changed_by_size_or_money():
     changes = worked("l1").changes()
     assert (changes.size, changes.leverage, changes.margin) == (None, None, None)
+
+
+def test_profit_that_is_realized_moves_the_rank():
+    quantum = Fraction(1, 10**8)
+    step = worked("l1").changes().profit
+    # 500 on 500 now; of 1,000 at the mark 200 are a quarter of the entry, as l2 has; at a tie l1 would stay first.
+    assert (step.value, step.by, step.adl_rank) == (200 - quantum, -300 - quantum, 2)
+    # l2, with 400 of 2,000, goes first with more than half of it.
+    assert worked("l2").changes(rank=1).profit.value == 1000 + quantum
+
+
+@pytest.mark.parametrize("payoff", ["linear", "inverse"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_supposed_profit_leaves_the_equity_as_it_is(payoff, sign):
+    rules = ruleset()
+    rules["instruments"][0]["payoff"] = payoff
+    found = exposed(rules, book([("a", 10 * sign, 80), ("b", -10 * sign, 80)], {"a": 100, "b": 100}), "a")
+    before = found._of.evaluation
+    for profit in ("0.01", "-0.02"):
+        after = found.what_if(profit=profit)._of.evaluation
+        (row,) = (r for r in after.positions.rows() if r["account"] == "a")
+        assert float(row["unrealized_pnl"]) == pytest.approx(float(profit))
+        equity = [{r["account"]: float(r["equity"]) for r in e.buckets.rows()} for e in (before, after)]
+        assert equity[0] == pytest.approx(equity[1])
+    with pytest.raises(rp.QueryError, match="no entry price gives"):
+        found.what_if(profit=10**6 * sign * (1 if payoff == "linear" else -1))
 
 
 # Forms.

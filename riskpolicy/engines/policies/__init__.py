@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from fractions import Fraction
+from typing import Any, NamedTuple, TypeVar
 
 from riskpolicy.engines.core.adl import LAWS, AllocateAdl
 from riskpolicy.engines.policies.haircuts import ProfitHaircut, profit_haircut
 from riskpolicy.engines.policies.queues import capped_queue, lexicographic, queue, random_start
-from riskpolicy.engines.policies.severity import CONTROLLERS, Raised, Severity, asked
+from riskpolicy.engines.policies.severity import CONTROLLERS, Controller, Raised, Severity, asked, raised, within
 from riskpolicy.engines.policies.shares import (
     capped_pro_rata,
     integer,
@@ -19,10 +20,13 @@ from riskpolicy.engines.policies.shares import (
     risk_weighted,
 )
 from riskpolicy.errors import Finding, QueryError, one_of, suggestion
+from riskpolicy.numbers import NumberError, parse_decimal
+
+T = TypeVar("T")
 
 __all__ = [
-    "CONTROLLERS", "HAIRCUT", "POLICIES", "Listed", "ProfitHaircut", "Raised", "Severity", "asked", "declared",
-    "known", "policy", "policy_of", "profit_haircut",
+    "CONTROLLERS", "HAIRCUT", "POLICIES", "Controller", "Listed", "ProfitHaircut", "Raised", "Severity", "asked",
+    "controller", "controller_of", "declared", "known", "policy", "policy_of", "profit_haircut", "raised",
 ]  # fmt: skip
 
 
@@ -114,20 +118,35 @@ def policy(name: str, **parameters: Any) -> AllocateAdl:
     QueryError for an unknown name, parameter or value. The haircut on profit moves no contracts, so it is the function
     `profit_haircut`.
     """
-    listed = _listed(name)
-    takes = list(inspect.signature(listed.factory).parameters)
-    for given in parameters:
-        if given not in takes:
-            hint = suggestion(given, takes) or f"parameters: {one_of(takes)}"
-            raise QueryError(Finding("unknown_key", f"the policy `{name}` has no parameter `{given}`", hint))
     if parameters.get("numeraire", "money") not in ("money", "contracts"):
         message = f"`{parameters['numeraire']}` is no numeraire"
         raise QueryError(Finding("unknown_choice", message, "say money or contracts"))
+    return _made(f"policy `{name}`", _listed(name).factory, parameters)
+
+
+def controller(name: str, **parameters: Any) -> Controller:
+    """Return a controller of severity by its name in CONTROLLERS, made with its factory's keyword parameters.
+
+    QueryError for an unknown name, parameter or value.
+    """
+    if name not in CONTROLLERS:
+        hint = suggestion(name, CONTROLLERS) or f"controllers: {one_of(CONTROLLERS)}"
+        raise QueryError(Finding("unknown_choice", f"there is no controller `{name}`", hint))
+    return _made(f"controller `{name}`", CONTROLLERS[name], parameters)
+
+
+def _made(what: str, factory: Callable[..., T], parameters: dict[str, Any]) -> T:
+    """Return what a factory makes of parameters; QueryError for one that it does not take, or not so."""
+    takes = list(inspect.signature(factory).parameters)
+    hint = f"parameters: {one_of(takes)}" if takes else "it takes no parameters"
+    for given in parameters:
+        if given not in takes:
+            message = f"the {what} has no parameter `{given}`"
+            raise QueryError(Finding("unknown_key", message, suggestion(given, takes) or hint))
     try:
-        return listed.factory(**parameters)
+        return factory(**parameters)
     except (ValueError, TypeError, ZeroDivisionError) as error:
-        message = f"the policy `{name}` can not be made: {error}"
-        raise QueryError(Finding("invalid_value", message, f"parameters: {one_of(takes)}")) from error
+        raise QueryError(Finding("invalid_value", f"the {what} can not be made: {error}", hint)) from error
 
 
 def policy_of(text: str) -> AllocateAdl:
@@ -135,6 +154,31 @@ def policy_of(text: str) -> AllocateAdl:
 
     Several keys of `lexicographic` are separated by `/`. QueryError as `policy` raises it.
     """
+    name, parameters = _read(text)
+    return policy(name, **parameters)
+
+
+def controller_of(text: str) -> tuple[Severity, Controller]:
+    """Return a controller and the severity it starts from, as the command line names it: NAME:parameter=value:...
+
+    `start`, `least` and `most` are the severity's. QueryError as `controller` raises it, or for bounds that are not in
+    order.
+    """
+    name, parameters = _read(text)
+    bounds = {"start": 1, "least": 0, "most": 1}
+    given = {key: parameters.pop(key, default) for key, default in bounds.items()}
+    step = controller(name, **parameters)
+    try:
+        start, least, most = (within(key, value, most=1) for key, value in given.items())
+    except ValueError as error:
+        raise QueryError(Finding("invalid_value", f"{error} (in `{text}`)", "write 0.5 or 50%")) from None
+    if not least <= start <= most:
+        raise QueryError(Finding("severity_form", f"the bounds of `{text}` are not in order", "least <= start <= most"))
+    return Severity(start, least, most), step
+
+
+def _read(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the name and the parameters that NAME:parameter=value:... says."""
     name, *given = text.split(":")
     parameters: dict[str, Any] = {}
     for pair in given:
@@ -143,8 +187,17 @@ def policy_of(text: str) -> AllocateAdl:
             message = f"`{pair}` in `{text}` is no parameter with its value"
             raise QueryError(Finding("invalid_value", message, "write NAME:parameter=value"))
         words: dict[str, Any] = {"true": True, "false": False}
-        parameters[key] = value.split("/") if key == "keys" else words.get(value, value)
-    return policy(name, **parameters)
+        parameters[key] = value.split("/") if key == "keys" else words.get(value, _number(value))
+    return name, parameters
+
+
+def _number(text: str) -> Fraction | str:
+    """Return a number, or a percentage, as a fraction; other text as it is."""
+    try:
+        found = Fraction(parse_decimal(text.removesuffix("%").rstrip()))
+    except NumberError:
+        return text
+    return found / 100 if text.endswith("%") else found
 
 
 def declared(name: str, **parameters: Any) -> tuple[str, ...]:

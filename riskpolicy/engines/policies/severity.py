@@ -25,7 +25,7 @@ class Severity:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """What one event raised and what it needed, in settlement money."""
+    """What one event raised from those who gave, and the deficit that it was needed for, in settlement money."""
 
     budget: Fraction
     needed: Fraction
@@ -40,18 +40,35 @@ def asked(demand: Demand, severity: Severity) -> Demand:
     return replace(demand, contracts=min(demand.contracts, lots * demand.lot))
 
 
+def raised(demand: Demand, contracts: Fraction) -> Raised:
+    """Return what contracts that were given raised, of what the demand's deficit needed."""
+    return Raised(max(Fraction(0), demand.lost(contracts)), demand.deficit)
+
+
 def static() -> Controller:
     """Return the controller that never changes."""
     return lambda severity, _: _moved(severity, severity.value)
 
 
+def within(name: str, value: object, *, most: int | None = None) -> Fraction:
+    """Return a parameter that is a number from 0 to `most`; ValueError for another."""
+    if not isinstance(value, Fraction | int) or value < 0 or (most is not None and value > most):
+        wanted = "zero or more" if most is None else f"from 0 to {most}"
+        raise ValueError(f"`{name}` is {value}, not a number {wanted}")
+    return Fraction(value)
+
+
 def back_off(*, factor: Fraction = Fraction(1, 2), increase: Fraction = Fraction(1, 10)) -> Controller:
-    """Multiply by `factor` after an event that raised more than was needed, else add `increase` after one with less."""
+    """Multiply by `factor` after an event that raised more than was needed, else add `increase` after one with less.
+
+    Both from 0, the factor to 1.
+    """
+    by, more_by = within("factor", factor, most=1), within("increase", increase)
 
     def step(severity: Severity, raised: Raised) -> Severity:
         if raised.budget > raised.needed:
-            return _moved(severity, severity.value * factor)
-        more = increase if raised.budget < raised.needed else Fraction(0)
+            return _moved(severity, severity.value * by)
+        more = more_by if raised.budget < raised.needed else Fraction(0)
         return _moved(severity, severity.value + more)
 
     return step
@@ -62,14 +79,15 @@ def mirror_descent(*, rate: Fraction = Fraction(1, 2)) -> Controller:
 
     The gradient is (budget - needed) / needed, cut to [-1, 1]. The mirror map is that of -log(severity): its step is
     rational, so that it is exact where the exponential step of the entropy would not be. An event that needed nothing
-    changes nothing.
+    changes nothing. The rate is zero or more.
     """
+    speed = within("rate", rate)
 
     def step(severity: Severity, raised: Raised) -> Severity:
         if raised.needed <= 0:
             return _moved(severity, severity.value)
         gradient = max(Fraction(-1), min(Fraction(1), (raised.budget - raised.needed) / raised.needed))
-        below = 1 + rate * gradient * severity.value
+        below = 1 + speed * gradient * severity.value
         return _moved(severity, severity.value / below if below > 0 else severity.most)
 
     return step

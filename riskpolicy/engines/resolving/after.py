@@ -46,6 +46,9 @@ class Aftermath(Steps):
         if self.active:
             cells = {int(self.bound.market_row[n]): "true" if on else "false" for n, on in self.active.items()}
             snapshot = with_choice(snapshot, "markets", "adl_active", cells)
+        if self.severities:
+            shares = {int(self.bound.market_row[n]): severity.value for n, severity in self.severities.items()}
+            snapshot = with_numbers(snapshot, "markets", "adl_severity", dict(shares))
         snapshot = self.with_capacity(self.with_depth(self.with_members(snapshot)))
         snapshot = self.with_drawn(snapshot)
         if self.timed:

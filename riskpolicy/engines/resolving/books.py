@@ -29,6 +29,7 @@ from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.execution import Execution, Fill
 from riskpolicy.engines.fees import FeeShare, Kind, fee_shares_of
 from riskpolicy.engines.liquidation import BANKRUPT, LIQUIDATABLE, outside_parties
+from riskpolicy.engines.policies.severity import Severity
 from riskpolicy.errors import Finding, SnapshotError
 from riskpolicy.kernel.program import UNIT
 from riskpolicy.plan.plan import OF_INSTRUMENT, Rule, Step
@@ -95,6 +96,9 @@ class Books:
         self.out: set[int] = set()
         self.active: dict[int, bool] = {}
         self.asked = 0
+        #: Severities by market, and positions that were asked for a part: no more of them is, at this instant.
+        self.severities: dict[int, Severity] = {}
+        self.in_part: set[int] = set()
         self.sides: dict[tuple[int, str], tuple[list[int], list[Candidate]]] = {}
         self.why_not: dict[tuple[str, int], str] = {}
         self.now: dict[int, ExactBucket] = {}

@@ -12,10 +12,10 @@ from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Candidate, Dema
 from riskpolicy.engines.core.exact import ZERO, ExactPosition, Number
 from riskpolicy.engines.core.once import once
 from riskpolicy.engines.core.resolution import Skipped
-from riskpolicy.engines.policies import policy
+from riskpolicy.engines.policies import Severity, asked, controller, policy, raised
 from riskpolicy.engines.resolving.books import DEFAULT_LOT
 from riskpolicy.engines.resolving.staged import Staged
-from riskpolicy.plan.plan import Deleveraging
+from riskpolicy.plan.plan import Deleveraging, SeverityRule
 
 
 class Closing(Staged):
@@ -61,7 +61,7 @@ class Closing(Staged):
     ) -> list[tuple[int, Fraction]]:
         """Return the positions that a policy closes against one, and how many contracts of each.
 
-        ResolutionError where a policy breaks what it must hold to: nothing beyond a cap, nothing below zero, given and
+        ArithmeticError where a policy breaks what it must hold to: nothing beyond a cap, nothing below zero, given and
         remaining together what was asked.
         """
         side: Literal["long", "short"] = "short" if p.quantity > 0 else "long"
@@ -74,16 +74,42 @@ class Closing(Staged):
             deficit=max(ZERO, -self.bucket(bucket).equity / p.held.conversion), event=self.asked, seed=rules.seed,
         )  # fmt: skip
         self.asked += 1
+        wanted = self.wanted(demand, number, rules)
+        if not wanted.contracts:
+            self.learn(demand, ZERO, number, rules)
+            return []
         if self.ranker is not None:
-            found = ranked(found, self.ranker(demand, found))
+            found = ranked(found, self.ranker(wanted, found))
         allocate = self.allocator if self.allocator is not None else self.policy_of(rules)
-        allocation = allocate(demand, found)
-        held_to(demand, found, allocation)
+        allocation = allocate(wanted, found)
+        held_to(wanted, found, allocation)
+        self.learn(demand, sum(allocation.given, ZERO), number, rules)
         for c, given, reason in zip(found, allocation.given, allocation.skipped, strict=True):
             if not given and reason is not None:
                 why = self.why_not.get((c.account, number), reason) if not c.cap else reason
                 self.result.skipped.append(Skipped(c.account, demand.instrument, self.name(bucket), why))
         return [(i, given) for i, given in zip(places, allocation.given, strict=True) if given]
+
+    def wanted(self, demand: Demand, number: int, rules: Deleveraging) -> Demand:
+        """Return the part of a demand that the severity in its market asks for; without one, all of it."""
+        if rules.severity is None:
+            return demand
+        return asked(demand, self.severity(number, rules.severity))
+
+    def learn(self, demand: Demand, contracts: Fraction, number: int, rules: Deleveraging) -> None:
+        """Change the severity of a market by what contracts raised; kept for the snapshot after."""
+        if rules.severity is not None:
+            step = controller(rules.severity.rule, **rules.severity.parameters)
+            self.severities[number] = step(self.severity(number, rules.severity), raised(demand, contracts))
+
+    def severity(self, number: int, rule: SeverityRule) -> Severity:
+        """Return the severity in a market: as earlier events left it, else what the rule starts with."""
+        if number not in self.severities:
+            given = self.bound.snapshot.numbers("markets", "adl_severity")
+            before = None if given is None else given.exact(int(self.bound.market_row[number]))
+            value = rule.start if before is None else min(max(before, rule.least), rule.most)
+            self.severities[number] = Severity(value, rule.least, rule.most)
+        return self.severities[number]
 
     def policy_of(self, rules: Deleveraging) -> AllocateAdl:
         """Return the ruleset's policy."""

@@ -325,6 +325,10 @@ class Steps(Closing):
             if not self.is_on(p.number, rules):
                 self.note(bucket, step, f"deleveraging of {self.symbol(p.number)} is not triggered")
                 continue
+            if i in self.in_part:
+                continue
+            if rules.severity is not None:
+                self.in_part.add(i)
             price = self.price(bucket, i, rules.price) or p.mark_price
             if not rules.plain or self.ranker is not None or self.allocator is not None:
                 for other, size in self.allocated(bucket, p, price, rules):

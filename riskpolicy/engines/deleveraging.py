@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -10,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from riskpolicy.engines.core.ahead import Ahead
 from riskpolicy.engines.core.bound import Bound
 from riskpolicy.engines.core.exact import exact_position_row
 from riskpolicy.engines.core.ordering import Key, order_rows
@@ -17,7 +19,7 @@ from riskpolicy.engines.core.parallel import in_parallel, in_ranges
 from riskpolicy.engines.core.programs import undefined_rows
 from riskpolicy.kernel import _kernel
 from riskpolicy.kernel.memory import empty
-from riskpolicy.kernel.program import Source
+from riskpolicy.kernel.program import UNIT, Source
 from riskpolicy.plan.plan import Deleveraging
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -215,7 +217,7 @@ class _Ranking:
         light = empty(len(p), np.int8)
         if self.rules.lights_by_quantity:
             light.fill(-1)
-            _lights_by_quantity(np.abs(p.quantity[order]), start, order, light, count)
+            _lights_by_quantity(self.bound, start, order, light, count)
             return light
         # A light is one lower from the rank on at which count x (rank - 1) reaches the next whole multiple of size.
         edge = -(-np.outer(size, np.arange(1, count)) // count)
@@ -274,13 +276,24 @@ def _shares(sizes: Longs, threads: int) -> list[Longs]:
     return [np.array(share, np.int64) for share in shares]
 
 
-def _lights_by_quantity(quantity: Floats, start: Longs, order: Ints, light: npt.NDArray[np.int8], count: int) -> None:
-    """Write the lights by quantity; `quantity` is of the positions in `order`."""
-    size = np.diff(start)
+def _lights_by_quantity(bound: Bound, start: Longs, order: Ints, light: npt.NDArray[np.int8], count: int) -> None:
+    """Write the lights by quantity; whoever is as near to an edge as floats may err is placed by exact sums."""
+    quantity, size = np.abs(bound.positions.quantity[order]), np.diff(start)
+    if not len(quantity):
+        return
     first = start[:-1][size > 0]
     size = size[size > 0]
     total = np.cumsum(quantity)
     before = np.repeat(total[first] - quantity[first], size)
-    # Multiplied before it is divided: whole contracts then meet a light's edge exactly.
-    lit = np.ceil((total - before) * count / np.repeat(np.add.reduceat(quantity, first), size))
+    whole = np.repeat(np.add.reduceat(quantity, first), size)
+    parts = (total - before) * count / whole
+    lit = np.ceil(parts)
+    doubt = count * (2 * len(quantity) + 8) * UNIT * (total[-1] / whole) + 4 * UNIT * parts
+    near = np.flatnonzero(np.abs(parts - np.rint(parts)) <= doubt)
+    of = np.searchsorted(first, near, "right") - 1
+    for segment in np.unique(of).tolist():
+        begin = int(first[segment])
+        sums = Ahead(bound, order[begin : begin + int(size[segment])])
+        for place in near[of == segment].tolist():
+            lit[place] = math.ceil(sums.of(place - begin + 1) * count / sums.whole)
     light[order] = (count + 1 - np.clip(lit, 1, count)).astype(np.int8)

@@ -28,7 +28,7 @@ from riskpolicy.vocabulary import STATES
 if TYPE_CHECKING:
     from riskpolicy.engines.execution import Execution
     from riskpolicy.engines.exposure import Exposure, Order
-    from riskpolicy.engines.exposure_place import Ahead
+    from riskpolicy.engines.core.ahead import Ahead
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 from riskpolicy.engines.candidates import barred, roles_of
+from riskpolicy.engines.core.ahead import Ahead
 from riskpolicy.engines.core.bound import LONG, Bound
 from riskpolicy.engines.core.changes import Amount, account_code, instrument_number, read_fill, with_fill
 from riskpolicy.engines.core.exact import ZERO, ExactBucket
@@ -16,7 +17,7 @@ from riskpolicy.engines.core.once import once
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.execution import Execution
 from riskpolicy.engines.exposure_changes import KINDS, Changes, Changing, amount_of, money, number
-from riskpolicy.engines.exposure_place import Ahead, Place, segment_of
+from riskpolicy.engines.exposure_place import Place, segment_of
 from riskpolicy.engines.exposure_search import Search, Taken
 from riskpolicy.errors import Finding, QueryError, suggestion
 from riskpolicy.numbers import exact, moment_of, seconds_of

@@ -1,7 +1,10 @@
 """Ranks within (instrument, side), ties by the account, and lights as venues count them."""
 
+import math
+from fractions import Fraction
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import riskpolicy as rp
@@ -50,6 +53,20 @@ def test_lights_by_quantity_are_bitmex_s_published_ones():
     order = sorted(got, key=lambda a: got[a][0])
     assert order == [2, 5, 4, 1, 6, 3]
     assert [20 * (6 - got[a][1]) for a in order] == [20, 40, 60, 80, 80, 100]
+
+
+@given(st.lists(st.sampled_from((1, 2, 3, 7, 0.1, 0.3, 0.7, 0.001, 1e-9)), min_size=1, max_size=30), st.integers(1, 9))
+@example([0.1] * 5, 5)
+@example([0.7] * 10, 5)
+def test_lights_by_quantity_meet_their_edges_exactly_whatever_the_lots(sizes, lights):
+    ruleset = venue.base()
+    ruleset["deleveraging"]["lights"] = {"count": lights, "by": "quantity"}
+    positions = [(i, "BTCUSDT", q * sign, 60 + sign) for sign in (1, -1) for i, q in enumerate(sizes, 100 * sign + 200)]
+    got = ranked(ruleset, positions, {"BTCUSDT": 50})
+    exact = [Fraction(str(q)) for q in sizes]
+    for first in (300, 100):
+        shown = [got[first + k][1] for k in range(len(sizes))]
+        assert shown == [lights + 1 - math.ceil(sum(exact[: k + 1]) * lights / sum(exact)) for k in range(len(sizes))]
 
 
 @given(st.integers(1, 30), st.integers(1, 9))

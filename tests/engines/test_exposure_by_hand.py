@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import riskpolicy as rp
+from riskpolicy.engines.core.ahead import Ahead
 from riskpolicy.engines.exposure import hedged_pair
-from riskpolicy.engines.exposure_place import Ahead
 from tests import venue
 
 MILLION = 10**6

@@ -22,6 +22,10 @@ from riskpolicy.snapshot.columns import Ids
 Side: TypeAlias = Literal["long", "short"]
 #: What contracts are counted in where the ruleset declares no lot.
 DEFAULT_LOT = Fraction(1, 10**8)
+#: Why somebody gives nothing of whom less than a lot may be taken.
+UNDER_A_LOT = "cap: less than one lot may be taken"
+#: Why nothing is taken of an account's own position, and of who is below zero.
+OWN, BELOW_ZERO = "its own account", "bankrupt itself"
 #: How far from the mark a supposed event executes unless it has a price.
 DEFAULT_MOVE = Fraction(1, 100)
 
@@ -34,10 +38,10 @@ class Queued:
     buckets: tuple[int, ...]
     conversions: tuple[Fraction, ...]
 
-    def without(self, account: str) -> Queued:
-        """Return the candidates with a cap of zero for one account: nobody is deleveraged against itself."""
-        kept = (replace(c, cap=Fraction(0)) if c.account == account else c for c in self.candidates)
-        return replace(self, candidates=tuple(kept))
+    def able(self, demand: Demand, account: str) -> Queued:
+        """Return the candidates as they may give to a demand: not the account itself, nor who would end below zero."""
+        own = (c.without(OWN) if c.account == account else c for c in self.candidates)
+        return replace(self, candidates=tuple(c.spared(demand) for c in own))
 
     def ranked(self, demand: Demand, rank: RankAdl) -> Queued:
         """Return the candidates with the scores and ranks that a plugin gives them for a demand."""
@@ -150,7 +154,7 @@ def barred(evaluation: Evaluation, i: int, bucket: ExactBucket, roles: Mapping[i
     if str(evaluation.bound.account(account)).startswith("@"):
         return "an outside party"
     if bucket.equity < 0:
-        return "bankrupt itself"
+        return BELOW_ZERO
     if rules is None:
         return None
     role = roles.get(account)
@@ -171,13 +175,16 @@ def candidate(
     rate = position.held.conversion
     score = None if rules is None else rules.score.program.exact(position_row(bucket, place))
     contracts = cap = abs(position.quantity)
+    why = barred(evaluation, i, bucket, roles)
     if rules is not None and rules.most is not None:
         lot = evaluation.plan.instruments.lot[position.number] or DEFAULT_LOT
         cap = contracts * rules.most // lot * lot
+        why = why or (None if cap else UNDER_A_LOT)
+    opened = bound.snapshot.numbers("positions", "opened_at")
     return Candidate(
         account=str(bound.account(int(bound.positions.account[i]))),
         contracts=contracts,
-        cap=cap if barred(evaluation, i, bucket, roles) is None else Fraction(0),
+        cap=Fraction(0) if why else cap,
         entry_price=position.entry_price,
         unrealized_pnl=position.unrealized_pnl,
         notional=position.notional,
@@ -185,6 +192,8 @@ def candidate(
         wallet_balance=bucket.wallet_balance / rate,
         score=score if isinstance(score, Fraction) else None,
         rank=rank,
+        opened_at=None if opened is None else opened.exact(bound.positions.row_of(i)),
+        barred=why,
     )
 
 

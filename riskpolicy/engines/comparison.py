@@ -141,7 +141,7 @@ def run(
     accounts, shares = [], []
     for event in events:
         demand, key = event.demand, _side(event)
-        able = ordered(now[key], demand).without(event.account).candidates
+        able = ordered(now[key], demand).able(demand, event.account).candidates
         severity = Severity() if wave is None else severities.get(demand.instrument, wave[0])
         accounts.append(tuple(c.account for c in able))
         shares.append(severity.value)

@@ -26,9 +26,9 @@ from riskpolicy.snapshot.snapshot import Snapshot
 from riskpolicy.vocabulary import STATES
 
 if TYPE_CHECKING:
+    from riskpolicy.engines.core.ahead import Ahead
     from riskpolicy.engines.execution import Execution
     from riskpolicy.engines.exposure import Exposure, Order
-    from riskpolicy.engines.core.ahead import Ahead
 
 Floats = npt.NDArray[np.float64]
 

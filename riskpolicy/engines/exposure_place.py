@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from riskpolicy.engines.core.ahead import Ahead
 from riskpolicy.engines.core.bound import Bound
-from riskpolicy.engines.core.exact import ZERO, Change, ExactBucket, Number, holding, position_row
+from riskpolicy.engines.core.exact import Change, ExactBucket, Number, holding, position_row
 from riskpolicy.engines.evaluate import Evaluation
 
 

@@ -229,3 +229,63 @@ def test_a_severity_that_makes_no_sense_is_refused_where_it_stands(severity, say
 
 def test_the_written_controllers_are_those_of_the_engine():
     assert set(Controller.__args__) == {*CONTROLLERS}
+
+
+#: W holds 8 of the 20 shorts; at 90 they lose 8 of its equity.
+EVERY_RULE = [
+    {"rule": "queue"}, {"rule": "queue", "most": "100%"}, {"rule": "lexicographic"}, {"rule": "pro_rata_contracts"},
+    {"rule": "pro_rata"}, {"rule": "integer"}, {"rule": "least_leverage"}, {"rule": "random_start"},
+    {"rule": "risk_weighted"}, {"rule": "capped_pro_rata", "parameters": {"most": "100%"}}, {"rule": "capped_queue"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("take", EVERY_RULE)
+@pytest.mark.parametrize("equity", [8, "7.99"])
+def test_nobody_ends_below_zero_under_any_policy(take, equity):
+    tables = book()
+    tables["accounts"][1]["balance"] = float(F(equity) - 8 * (130 - 89))
+    result = run(rules(take), tables)
+    whys = {s.account: s.why for s in result.skipped}
+    assert ("W" in taken(result)) == (equity == 8) or take["rule"] in ("random_start", "least_leverage")
+    assert (whys.get("W") == "bankruptcy prices do not overlap") == (equity != 8)
+    for row in venue.evaluate(rules(take), result.after).buckets.rows():
+        assert F(row["equity"]) >= 0 or row["account"] == "A"
+
+
+@pytest.mark.parametrize(
+    ("take", "most"),
+    [
+        ({"rule": "queue", "most": "25%"}, {"W": 2, "X": 2, "Y": 1}),
+        (
+            {"rule": "capped_pro_rata", "parameters": {"most": "25%", "numeraire": "contracts"}},
+            {"W": 2, "X": 2, "Y": 1},
+        ),
+    ],
+)
+def test_a_cap_holds_for_an_event_however_often_its_steps_begin_again(take, most):
+    made, tables = rules(take), book()
+    tables["positions"].append({"account": "B", "instrument": "BTC", "quantity": 1, "entry_price": 100})
+    tables["accounts"].append({"account": "B", "currency": "USDT", "balance": 10})
+    made["liquidation"]["accounts"] = ["account"]
+    result = run(made, tables)
+    of = {d.account: -d.quantity for d in result.deleveraged if d.against == "A"}
+    assert of == most
+    assert "A" in result.waiting
+
+
+def test_of_profit_no_more_is_taken_than_an_event_found():
+    # Y's profit of 4 pays for 4 contracts at 90 and mark 89; a second demand of the same event would count it again.
+    tables = book()
+    tables["positions"][3]["entry_price"] = 90
+    result = run(rules({"rule": "pro_rata"}), tables)
+    assert sum(d.lost for d in result.deleveraged if d.account == "Y") <= 4
+
+
+def test_who_is_bankrupt_or_the_account_itself_is_passed_over_with_a_reason():
+    tables = book()
+    tables["positions"].append({"account": "Z", "instrument": "BTC", "quantity": -9, "entry_price": 1})
+    tables["accounts"].append({"account": "Z", "currency": "USDT", "balance": 1})
+    result = run(rules({"rule": "queue"}, score="notional"), tables)
+    against = [(s.account, s.against, s.why) for s in result.skipped]
+    assert ("Z", "A", "bankrupt itself") in against
+    assert len(against) == len(set(against))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, Protocol
+
+#: Why somebody is passed over at whose expense a price would be.
+NO_OVERLAP = "bankruptcy prices do not overlap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,9 @@ class Demand:
 class Candidate:
     """A position opposite to the bankrupt one, at the mark; contracts unsigned, money in the settlement currency.
 
-    `cap` is the most that may be taken of it, in contracts. `equity` and `wallet_balance` are its bucket's.
-    `score` is the venue's, None where it has none; `rank` the place by score and ties, 1 first, unique.
+    `cap` is the most that may be taken of it, in contracts; where that is nothing, `barred` says why. `equity` and
+    `wallet_balance` are its bucket's. `score` is the venue's, None where it has none; `rank` the place by score and
+    ties, 1 first, unique. `opened_at` is in seconds since 1970, None where nobody says.
     """
 
     account: str
@@ -58,6 +62,20 @@ class Candidate:
     wallet_balance: Fraction
     score: Fraction | None
     rank: int
+    opened_at: Fraction | None = None
+    barred: str | None = None
+
+    def without(self, why: str) -> Candidate:
+        """Return the candidate of whom nothing may be taken, and why; the first reason stays."""
+        return replace(self, cap=Fraction(0), barred=self.barred or why)
+
+    def spared(self, demand: Demand) -> Candidate:
+        """Return the candidate, of whom nothing may be taken where all that a demand could take leaves less than zero.
+
+        Then its own bankruptcy price is the better one: the bankruptcy prices do not overlap.
+        """
+        lost = demand.lost(min(self.cap, demand.contracts))
+        return self.without(NO_OVERLAP) if lost > 0 and lost > self.equity else self
 
 
 @dataclass(frozen=True, slots=True)

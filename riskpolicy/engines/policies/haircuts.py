@@ -50,5 +50,5 @@ def _reason(c: Candidate) -> str | None:
     if c.contracts <= 0:
         return NOTHING_LEFT
     if c.cap <= 0:
-        return PROTECTED
+        return c.barred or PROTECTED
     return None if c.unrealized_pnl > 0 else NO_PROFIT

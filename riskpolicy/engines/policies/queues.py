@@ -38,6 +38,8 @@ KEYS: dict[str, Key] = {
     "notional": lambda c: c.notional,
     "equity": lambda c: c.equity,
     "wallet_balance": lambda c: c.wallet_balance,
+    # Where nobody says, it was opened before all others.
+    "opened_at": lambda c: -math.inf if c.opened_at is None else c.opened_at,
 }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
-from riskpolicy.engines.core.adl import Allocation, Candidate, Demand
+from riskpolicy.engines.core.adl import NO_OVERLAP, Allocation, Candidate, Demand
 
 Numeraire: TypeAlias = Literal["contracts", "money"]
 
@@ -16,7 +16,6 @@ NOTHING_LEFT = "nothing left to close"
 PROTECTED = "protected: its cap is zero"
 UNDER_A_LOT = "cap: less than one lot may be taken"
 NO_PROFIT = "no profit"
-NO_OVERLAP = "bankruptcy prices do not overlap"
 NOT_REACHED = "not reached"
 NO_SHARE = "its share is less than one lot"
 NO_WEIGHT = "no weight under this policy"
@@ -54,7 +53,7 @@ def rooms(demand: Demand, candidates: Sequence[Candidate], numeraire: Numeraire,
         if c.contracts <= 0:
             reason = NOTHING_LEFT
         elif c.cap <= 0:
-            reason = PROTECTED
+            reason = c.barred or PROTECTED
         elif numeraire == "money" and c.unrealized_pnl <= 0:
             reason = NO_PROFIT
         else:

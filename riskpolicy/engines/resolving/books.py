@@ -94,13 +94,14 @@ class Books:
         #: Places of queues that are passed over, each with the next one, and buckets passed over as bankrupt.
         self.passed: dict[int, int] = {}
         self.out: set[int] = set()
+        #: Of which positions it was said that they are passed over, each in favour of which bucket.
+        self.told: set[tuple[int, int]] = set()
         self.active: dict[int, bool] = {}
         self.asked = 0
-        #: Severities by market, and positions that were asked for a part: no more of them is, at this instant.
+        #: Severities by market, and positions that were asked for where an event has a limit: no more of them is.
         self.severities: dict[int, Severity] = {}
-        self.in_part: set[int] = set()
+        self.event_of: set[int] = set()
         self.sides: dict[tuple[int, str], tuple[list[int], list[Candidate]]] = {}
-        self.why_not: dict[tuple[str, int], str] = {}
         self.now: dict[int, ExactBucket] = {}
         self.known: dict[int, ExactPosition] = {}
         self.wallets: dict[int, Fraction] = {}

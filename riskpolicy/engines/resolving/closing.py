@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
 
-from riskpolicy.engines.candidates import barred, candidate, queued, ranked, roles_of
+from riskpolicy.engines.candidates import OWN, candidate, queued, ranked, roles_of
 from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Candidate, Demand, RankAdl
 from riskpolicy.engines.core.exact import ZERO, ExactPosition, Number
 from riskpolicy.engines.core.once import once
 from riskpolicy.engines.core.resolution import Skipped
-from riskpolicy.engines.policies import Severity, asked, controller, policy, raised
+from riskpolicy.engines.policies import Severity, asked, controller, declared, policy, raised
 from riskpolicy.engines.resolving.books import DEFAULT_LOT
 from riskpolicy.engines.resolving.staged import Staged
 from riskpolicy.plan.plan import Deleveraging, SeverityRule
@@ -65,7 +64,6 @@ class Closing(Staged):
         remaining together what was asked.
         """
         side: Literal["long", "short"] = "short" if p.quantity > 0 else "long"
-        places, found = self.candidates_now(bucket, p, side, rules)
         plan, number = self.plan, p.number
         demand = Demand(
             instrument=self.symbol(number), side=side, contracts=abs(p.quantity), price=price,
@@ -78,6 +76,7 @@ class Closing(Staged):
         if not wanted.contracts:
             self.learn(demand, ZERO, number, rules)
             return []
+        places, found = self.candidates_now(bucket, p, wanted, rules)
         if self.ranker is not None:
             found = ranked(found, self.ranker(wanted, found))
         allocate = self.allocator if self.allocator is not None else self.policy_of(rules)
@@ -85,10 +84,21 @@ class Closing(Staged):
         held_to(wanted, found, allocation)
         self.learn(demand, sum(allocation.given, ZERO), number, rules)
         for c, given, reason in zip(found, allocation.given, allocation.skipped, strict=True):
-            if not given and reason is not None:
-                why = self.why_not.get((c.account, number), reason) if not c.cap else reason
+            why = c.barred or reason
+            if not given and why is not None:
                 self.result.skipped.append(Skipped(c.account, demand.instrument, self.name(bucket), why))
         return [(i, given) for i, given in zip(places, allocation.given, strict=True) if given]
+
+    @once
+    def asks_once(self) -> bool:
+        """Whether a position is asked for once in a resolution: where what may be taken is limited for one event."""
+        rules = self.plan.deleveraging
+        assert rules is not None
+        if rules.most is not None or rules.severity is not None or self.allocator is not None:
+            return True
+        return rules.rule in ("capped_queue", "capped_pro_rata") or "profit_only" in declared(
+            rules.rule, **rules.parameters
+        )
 
     def wanted(self, demand: Demand, number: int, rules: Deleveraging) -> Demand:
         """Return the part of a demand that the severity in its market asks for; without one, all of it."""
@@ -116,10 +126,10 @@ class Closing(Staged):
         return policy(rules.rule, **rules.parameters)
 
     def candidates_now(
-        self, bucket: int, p: ExactPosition, side: Literal["long", "short"], rules: Deleveraging
+        self, bucket: int, p: ExactPosition, demand: Demand, rules: Deleveraging
     ) -> tuple[list[int], list[Candidate]]:
         """Return the positions opposite to one as they are now, and as candidates; who may not be taken has no cap."""
-        key = (p.number, side)
+        side, key = demand.side, (p.number, demand.side)
         if key not in self.sides:
             made, positions = queued(self.evaluation, self.symbol(p.number), side), self.bound.positions
             place = {
@@ -134,7 +144,11 @@ class Closing(Staged):
             of = int(self.bound.positions.bucket[i])
             if i in self.changed or self.balance.get(of):
                 c = candidate(self.evaluation, i, self.bucket(of), c.rank, self.roles)
-            out.append(replace(c, cap=self.cap(c, i, of, bucket, p)))
+            if c.contracts == 0:
+                c = c.without("holds nothing any more")
+            elif self.bound.positions.account[i] == self.bound.buckets.account[bucket]:
+                c = c.without(OWN)
+            out.append(c.spared(demand))
         if rules.again:
             out = ranked(out, [c.score or ZERO for c in out])
         order = sorted(range(len(out)), key=lambda k: out[k].rank)
@@ -150,20 +164,6 @@ class Closing(Staged):
         q = self.bound.positions.quantity
         of_side = (q > 0 if side == "long" else q < 0) & (self.bound.positions.instrument == number)
         return [int(i) for i in of_side.nonzero()[0]]
-
-    def cap(self, c: Candidate, i: int, of: int, bucket: int, p: ExactPosition) -> Fraction:
-        """Return the most that may be taken of a position now; why nothing may is kept for whoever asks."""
-        why = None
-        if c.contracts == 0:
-            why = "holds nothing any more"
-        elif self.bound.positions.account[i] == self.bound.buckets.account[bucket]:
-            why = "its own account"
-        elif not c.cap:
-            why = barred(self.evaluation, i, self.bucket(of), self.roles)
-        if why is None:
-            return c.cap
-        self.why_not[c.account, p.number] = why
-        return ZERO
 
 
 def held_to(demand: Demand, candidates: Sequence[Candidate], allocation: Allocation) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
+from riskpolicy.engines.candidates import BELOW_ZERO, OWN
+from riskpolicy.engines.core.adl import NO_OVERLAP
 from riskpolicy.engines.core.changes import account_code
 from riskpolicy.engines.core.draw import equal_parts
 from riskpolicy.engines.core.exact import ZERO, ExactBucket, ExactPosition, Holding, position_row
@@ -325,32 +327,40 @@ class Steps(Closing):
             if not self.is_on(p.number, rules):
                 self.note(bucket, step, f"deleveraging of {self.symbol(p.number)} is not triggered")
                 continue
-            if i in self.in_part:
+            if i in self.event_of:
                 continue
-            if rules.severity is not None:
-                self.in_part.add(i)
+            if self.asks_once:
+                self.event_of.add(i)
             price = self.price(bucket, i, rules.price) or p.mark_price
             if not rules.plain or self.ranker is not None or self.allocator is not None:
                 for other, size in self.allocated(bucket, p, price, rules):
                     self.close_against(bucket, i, other, size, price, step, self.given_up(other, size, price))
                 continue
-            left = abs(p.quantity)
-            for other in self.queue(p):
+            wanted = left = abs(p.quantity)
+            for other in self.queue(bucket, p):
                 if left == 0:
                     break
                 if self.bound.positions.account[other] == self.bound.buckets.account[bucket]:
+                    self.passed_over(bucket, other, OWN)
                     continue
-                size, of = min(left, abs(self.holding(other).quantity)), int(self.bound.positions.bucket[other])
-                lost = self.given_up(other, size, price)
-                # Nobody is taken below zero.
+                held, of = abs(self.holding(other).quantity), int(self.bound.positions.bucket[other])
+                most, size = min(wanted, held), min(left, held)
+                lost = self.given_up(other, most, price)
+                # Nobody is taken of whom all that could be asked for leaves less than zero.
                 if lost > 0 and not self.has(of, lost):
-                    name, symbol = self.name(of), self.symbol(p.number)
-                    why = "bankruptcy prices do not overlap"
-                    self.note(bucket, step, f"{name} skipped: {why}")
-                    self.result.skipped.append(Skipped(name, symbol, self.name(bucket), why))
+                    self.note(bucket, step, f"{self.name(of)} skipped: {NO_OVERLAP}")
+                    self.passed_over(bucket, other, NO_OVERLAP)
                     continue
+                lost = lost if size == most else lost * size / most
                 self.close_against(bucket, i, other, size, price, step, lost)
                 left -= size
+
+    def passed_over(self, bucket: int, other: int, why: str) -> None:
+        """Say once why a position was passed over in favour of a bucket."""
+        if (bucket, other) not in self.told:
+            self.told.add((bucket, other))
+            name, number = self.name(int(self.bound.positions.bucket[other])), self.holding(other).instrument
+            self.result.skipped.append(Skipped(name, self.symbol(number), self.name(bucket), why))
 
     def given_up(self, i: int, size: Fraction, price: Fraction) -> Fraction:
         """Return what a position's bucket loses where contracts go at a price and not at the mark; a gain below 0."""
@@ -358,10 +368,11 @@ class Steps(Closing):
         held = size if p.quantity > 0 else -size
         return (self.worth(p.instrument, held, p.mark_price) - self.worth(p.instrument, held, price)) * p.conversion
 
-    def queue(self, p: ExactPosition) -> Iterator[int]:
+    def queue(self, bucket: int, p: ExactPosition) -> Iterator[int]:
         """Yield the positions opposite to one, in the order of the deleveraging queue, that still hold contracts.
 
-        Outside parties and who holds nothing any more are passed over for good, who is bankrupt until after its turn.
+        Outside parties and who holds nothing any more are passed over for good, who is bankrupt until after its turn:
+        that is said where the first bucket meets it.
         """
         queue, positions = self.evaluation.queue, self.bound.positions
         segment = 2 * p.number + (1 if p.quantity > 0 else 0)
@@ -375,6 +386,7 @@ class Steps(Closing):
             elif self.bankrupt_now(of):
                 self.passed[place] = place + 1
                 self.out.add(of)
+                self.passed_over(bucket, i, BELOW_ZERO)
             else:
                 yield i
             place = self.next_in_queue(place + 1)

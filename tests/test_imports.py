@@ -56,8 +56,9 @@ MAY_IMPORT = {
     "engines.adl_metrics": CORE,
     "engines.candidates": CORE | MECHANISMS | {"engines.evaluate"},
     "engines.comparison": CORE | {"engines.adl_metrics", "engines.candidates", "engines.evaluate", "engines.policies"},
-    # An evaluation offers its resolution, which it imports when asked.
-    "engines.evaluate": CORE | MECHANISMS | {"engines.resolve", "engines.exposure", "engines.exposure_place"},
+    # An evaluation offers its resolution and other rankings, which it imports when asked.
+    "engines.evaluate": CORE | MECHANISMS | {"engines.resolve", "engines.exposure", "engines.ranked"},
+    "engines.ranked": CORE | MECHANISMS | {"engines.evaluate", "engines.candidates", "engines.policies"},
     "engines.exposure_place": CORE | {"engines.evaluate"},
     "engines.exposure_changes": CORE | {"engines.evaluate", "engines.exposure_place"},
     "engines.exposure_search": CORE | MECHANISMS | {"engines.evaluate"},

@@ -32,8 +32,11 @@ DEFAULT_MOVE = Fraction(1, 100)
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The candidates of one (instrument, side), and of each its bucket and what settlement money is worth there."""
+    """The candidates of one (instrument, side), by rank; of each its position in canonical order, its bucket, and what
+    settlement money is worth there.
+    """
 
+    positions: tuple[int, ...]
     candidates: tuple[Candidate, ...]
     buckets: tuple[int, ...]
     conversions: tuple[Fraction, ...]
@@ -113,7 +116,7 @@ def candidates(evaluation: Evaluation, instrument: str, side: Side) -> list[Cand
 
 
 def queued(evaluation: Evaluation, instrument: str, side: Side) -> Queued:
-    """Return the candidates of one side of an instrument with their buckets."""
+    """Return the candidates of one side of an instrument with their buckets, ranked by the ruleset's score."""
     number = instrument_number(evaluation, instrument)
     if side not in ("long", "short"):
         raise QueryError(Finding("unknown_choice", f"`{side}` is no side", "say long or short"))
@@ -121,7 +124,7 @@ def queued(evaluation: Evaluation, instrument: str, side: Side) -> Queued:
     of_side = p.quantity > 0 if side == "long" else p.quantity < 0
     rows = np.flatnonzero((p.instrument == number) & of_side).tolist()
     if evaluation.plan.deleveraging is not None:
-        rank = evaluation.queue.rank
+        rank = evaluation.scored.rank
         rows.sort(key=lambda i: int(rank[i]))
     else:
         rows.sort(key=lambda i: (str(bound.account(int(p.account[i]))), i))
@@ -132,7 +135,7 @@ def queued(evaluation: Evaluation, instrument: str, side: Side) -> Queued:
         for place, (i, b) in enumerate(zip(rows, buckets, strict=True), 1)
     ]
     rates = tuple(bound.exact_conversion(i) for i in rows)
-    return Queued(tuple(made), tuple(buckets), rates)
+    return Queued(tuple(rows), tuple(made), tuple(buckets), rates)
 
 
 def roles_of(bound: Bound) -> dict[int, str]:

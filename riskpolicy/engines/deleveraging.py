@@ -135,7 +135,7 @@ class _Ranking:
         redecided = self.redecide(scores, stretches, order, rank)
         for row, value in given.items():
             scores.score[row] = value
-        return Queue(scores.score, rank, self.lights(start, order, rank), order, start, redecided)
+        return Queue(scores.score, rank, lights(self.bound, start, order, rank, self.threads), order, start, redecided)
 
     def scores(self) -> _Scores:
         """Score every position; those with a wide bound are made exact, since a wide interval touches many others."""
@@ -211,23 +211,6 @@ class _Ranking:
         rank[rows[found]] = before
         return redecided
 
-    def lights(self, start: Longs, order: Ints, rank: Ints) -> npt.NDArray[np.int8]:
-        """Return the light of every position, -1 for none."""
-        p, count, size = self.bound.positions, self.rules.light_count, np.diff(start)
-        light = empty(len(p), np.int8)
-        if self.rules.lights_by_quantity:
-            light.fill(-1)
-            _lights_by_quantity(self.bound, start, order, light, count)
-            return light
-        # A light is one lower from the rank on at which count x (rank - 1) reaches the next whole multiple of size.
-        edge = -(-np.outer(size, np.arange(1, count)) // count)
-
-        def write(first: int, end: int) -> None:
-            _kernel.light_pass(p.instrument, p.quantity, rank, edge.astype(np.int32), first, end, light)
-
-        in_ranges(self.threads, len(p), write)
-        return light
-
     def decided(
         self, rows: Longs, segment: Longs, known: Mapping[int, Sequence[Fraction | float]]
     ) -> tuple[Longs, int]:
@@ -262,6 +245,26 @@ class _Ranking:
     def number(self, row: int) -> int:
         """Return the position that is a row of the columns."""
         return row if self.rows is None else int(self.rows[row])
+
+
+def lights(bound: Bound, start: Longs, order: Ints, rank: Ints, threads: int = 1) -> npt.NDArray[np.int8]:
+    """Return the light of every position, -1 for none, as the ruleset counts them."""
+    p, rules, size = bound.positions, bound.plan.deleveraging, np.diff(start)
+    assert rules is not None
+    count = rules.light_count
+    light = empty(len(p), np.int8)
+    if rules.lights_by_quantity:
+        light.fill(-1)
+        _lights_by_quantity(bound, start, order, light, count)
+        return light
+    # A light is one lower from the rank on at which count x (rank - 1) reaches the next whole multiple of size.
+    edge = -(-np.outer(size, np.arange(1, count)) // count)
+
+    def write(first: int, end: int) -> None:
+        _kernel.light_pass(p.instrument, p.quantity, rank, edge.astype(np.int32), first, end, light)
+
+    in_ranges(threads, len(p), write)
+    return light
 
 
 def _shares(sizes: Longs, threads: int) -> list[Longs]:

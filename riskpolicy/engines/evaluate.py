@@ -54,7 +54,17 @@ class Evaluation:
 
     @cached_property
     def queue(self) -> Queue:
-        """Score, rank and light of every position."""
+        """Score, rank and light of every position: by the ruleset's score, else by the plugin or keys that rank."""
+        rules = self.plan.deleveraging
+        if rules is None or rules.by_score:
+            return self.scored
+        from riskpolicy.engines.ranked import ranked_by_rule  # a conductor after this one
+
+        return ranked_by_rule(self)
+
+    @cached_property
+    def scored(self) -> Queue:
+        """The queues by the ruleset's score, whether or not it is what ranks."""
         columns = PositionColumns(self.bound, self.margins, self._bucket_columns)
         return rank_positions(self.bound, columns, self.threads)
 
@@ -71,9 +81,7 @@ class Evaluation:
             raise QueryError(Finding("unknown_id", f"the ruleset has no instrument `{instrument}`", hint))
         if side not in ("long", "short"):
             raise QueryError(Finding("unknown_choice", f"`{side}` is no side", "say long or short"))
-        columns = PositionColumns(self.bound, self.margins, self._bucket_columns)
-        head = head_positions(self.bound, columns, number, short=side == "short", count=count)
-        p = self.bound.positions
+        p, head = self.bound.positions, self._head(number, count, short=side == "short")
         return [
             {
                 "account": self.bound.account(int(p.account[i])),
@@ -85,10 +93,20 @@ class Evaluation:
             for place, (i, score) in enumerate(head, 1)
         ]
 
+    def _head(self, number: int, count: int, *, short: bool) -> list[tuple[int, float]]:
+        """Return the first positions of one queue with their scores."""
+        rules = self.plan.deleveraging
+        if rules is None or rules.by_score:
+            columns = PositionColumns(self.bound, self.margins, self._bucket_columns)
+            return head_positions(self.bound, columns, number, short=short, count=count)
+        first, end = self.queue.start[2 * number + short : 2 * number + short + 2].tolist()
+        return [(i, float(self.queue.score[i])) for i in self.queue.order[first:end][: max(0, count)].tolist()]
+
     def shock(self, prices: Mapping[str, Amount]) -> Evaluation:
         """Return the evaluation at other mark prices: `{"BTC": "-20%"}` moves one, `{"BTC": 50000}` sets it.
 
-        Prices are by instrument; `*` stands for all others, and takes a percentage. QueryError for an unknown
+        Prices are by instrument; `*` stands for all others, and takes a percentage. A market moves whole: index and
+        oracle prices by the same fraction, and the mark before becomes the previous one. QueryError for an unknown
         instrument, or for a price that is not above zero.
         """
         return Evaluation(self.plan, shocked(self.bound, prices), self.threads)
@@ -99,7 +117,8 @@ class Evaluation:
     ) -> Evaluation:  # fmt: skip
         """Return the evaluation after a fill at a price (None: the mark); realized profit goes to the balance.
 
-        `side` is buy or sell, `quantity` contracts above zero. QueryError for what the snapshot does not have.
+        Whoever is on the other side is not looked for, so that the snapshot is no longer `complete`. `side` is buy or
+        sell, `quantity` contracts above zero. QueryError for what the snapshot does not have.
         """
         fill = read_fill(self.bound, account, instrument, side, quantity, price, position_side)
         return Evaluation(self.plan, with_fill(self.bound, fill), self.threads)

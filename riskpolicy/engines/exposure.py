@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from riskpolicy.engines.candidates import barred, roles_of
 from riskpolicy.engines.core.ahead import Ahead
 from riskpolicy.engines.core.bound import LONG, Bound
-from riskpolicy.engines.core.changes import Amount, account_code, instrument_number, read_fill, with_fill
+from riskpolicy.engines.core.changes import Amount, account_code, instrument_number, read_fill, whole_lots, with_fill
 from riskpolicy.engines.core.exact import ZERO, ExactBucket
 from riskpolicy.engines.core.once import once
 from riskpolicy.engines.evaluate import Evaluation
@@ -19,6 +19,7 @@ from riskpolicy.engines.execution import Execution
 from riskpolicy.engines.exposure_changes import KINDS, Changes, Changing, amount_of, money, number
 from riskpolicy.engines.exposure_place import Place, segment_of
 from riskpolicy.engines.exposure_search import Search, Taken
+from riskpolicy.engines.liquidation import HEALTHY
 from riskpolicy.errors import Finding, QueryError, suggestion
 from riskpolicy.numbers import exact, moment_of, seconds_of
 from riskpolicy.plan.plan import Plan
@@ -30,7 +31,7 @@ Mechanism: TypeAlias = Literal["queue", "pro_rata", "plugin", "socialised", "non
 Order: TypeAlias = "tuple[str, Amount, Amount | None] | str"
 
 #: Policies that take by rank, and those that take a part of everybody; others have an order of their own.
-BY_RANK = ("queue", "capped_queue")
+BY_RANK = ("queue", "capped_queue", "lexicographic")
 OF_ALL = ("pro_rata", "pro_rata_contracts", "capped_pro_rata", "risk_weighted", "integer", "least_leverage")
 
 
@@ -311,10 +312,10 @@ class _Source:
 
     def __init__(
         self, evaluation: Evaluation, account: Label, number_: int, position: int, execution: Execution | str | None,
-        weights: tuple[Fraction, Fraction] | None, hedge: int | None,
+        weights: tuple[Fraction, Fraction] | None, ordered: bool = False, hedge: int | None = None,
     ) -> None:  # fmt: skip
         self.evaluation, self.account, self.number, self.position = evaluation, account, number_, position
-        self.execution, self.weights, self.hedge = execution, weights, hedge
+        self.execution, self.weights, self.ordered, self.hedge = execution, weights, ordered, hedge
 
     @once
     def search(self) -> Search | None:
@@ -353,9 +354,17 @@ class _Source:
         why = barred(self.evaluation, self.position, bucket, roles_of(bound))
         if why is not None:
             said.append(f"At this mark nothing is taken of it: {why}.")
+        elif self.evaluation.liquidation.state[bucket.bucket] != HEALTHY:
+            said.append("At this mark it is in liquidation itself.")
+        elif self.ordered and bucket.equity < bucket.initial_margin:
+            lacks = money(bucket.initial_margin - bucket.equity)
+            said.append(f"After the order {lacks} is lacking to its initial margin: the venue may refuse it.")
         if rules.ranks is not None:
-            by = "rank, light and contracts ahead are by the ruleset's score"
-            said.append(f"Plugin `{rules.ranks}` ranks when contracts are taken; {by}.")
+            said.append(f"Plugin `{rules.ranks}` ranks, at this mark and when contracts are taken.")
+        if rules.rule == "random_start" and rules.ranks is None:
+            said.append("Nobody is ranked: positions are closed one after the other from a place that is drawn.")
+        elif not rules.by_score:
+            said.append("Which change would move its rank is not sought: it is not the ruleset's score that ranks.")
         before = list(itertools.takewhile(lambda step: step.do != "deleverage", plan.steps))
         if any(step.cooldown or step.ramp or step.timeout for step in before):
             said.append("Steps before deleveraging may wait for a time; what is taken after it is not counted.")
@@ -385,16 +394,15 @@ class _Source:
 
     def opposite(self) -> Fraction:
         """Return the contracts that the account, and the one named beside it, hold against the position."""
+        own = int(self.evaluation.bound.positions.account[self.position])
+        return self.opposite_of(own) + (ZERO if self.hedge in (None, own) else self.opposite_of(self.hedge or 0))
+
+    def opposite_of(self, code: int) -> Fraction:
+        """Return the contracts that an account holds against the position."""
         bound, p = self.evaluation.bound, self.evaluation.bound.positions
-        codes = {int(p.account[self.position]), *(() if self.hedge is None else (self.hedge,))}
-        held = [
-            bound.exact_position(i)[0]
-            for code in sorted(codes)
-            for i in range(int(p.start[code]), int(p.start[code + 1]))
-            if int(p.instrument[i]) == self.number
-        ]
+        rows = (i for i in range(int(p.start[code]), int(p.start[code + 1])) if int(p.instrument[i]) == self.number)
         sign = 1 if p.quantity[self.position] > 0 else -1
-        return sum((-q * sign for q in held if q * sign < 0), ZERO)
+        return sum((-q * sign for q in (bound.exact_position(i)[0] for i in rows) if q * sign < 0), ZERO)
 
     # What if
 
@@ -417,7 +425,8 @@ class _Source:
     def changes(self, now: Exposure, rank: int | None, light: int | None) -> Changes:
         """Return the smallest changes that move the rank as asked."""
         changing = self.changing()
-        if now.adl_rank is None or now.adl_light is None:
+        rules = self.evaluation.plan.deleveraging
+        if now.adl_rank is None or now.adl_light is None or rules is None or not rules.by_score:
             return Changes()
         wanted = _wanted(now, rank, light)
         return Changes() if wanted is None else changing.changes(wanted)
@@ -441,14 +450,28 @@ def exposure(
     chosen = None if weights is None else (_weight(weights, "first"), _weight(weights, "last"))
     if chosen is not None and not sum(chosen):
         raise QueryError(Finding("not_positive", "all weights are zero", "say `first` and `last`, one above zero"))
-    other = None if hedge is None else _code(bound, hedge)
-    return _exposed(_Source(evaluation, bound.account(code), number_, position, execution, chosen, other))
+    of = _Source(evaluation, bound.account(code), number_, position, execution, chosen, order is not None)
+    if hedge is not None:
+        of.hedge = _hedge(of, hedge)
+    return _exposed(of)
+
+
+def _hedge(of: _Source, hedge: str | int) -> int:
+    """Return the code of an account whose position is opposite to this one; QueryError where it hedges nothing."""
+    bound = of.evaluation.bound
+    code = _code(bound, hedge)
+    if of.position >= 0 and not of.opposite_of(code):
+        symbol = bound.plan.instruments.symbols[of.number]
+        side = "long" if bound.positions.side(of.position) == LONG else "short"
+        message = f"`{hedge}` holds nothing in {symbol} that hedges a {side} position"
+        raise QueryError(Finding("invalid_value", message, "name the account that holds the other side"))
+    return code
 
 
 def _made(evaluation: Evaluation, of: _Source) -> Exposure:
     """Return the exposure of the same position in another evaluation."""
     position = of.position if evaluation.bound.positions.quantity[of.position] else -1
-    source = _Source(evaluation, of.account, of.number, position, of.execution, of.weights, of.hedge)
+    source = _Source(evaluation, of.account, of.number, position, of.execution, of.weights, of.ordered, of.hedge)
     return _exposed(source)
 
 
@@ -462,7 +485,7 @@ def _exposed(of: _Source) -> Exposure:
     sums = None if place is None else _sums(evaluation, segment_of(bound, i))
     first = last = None
     if place is not None and sums is not None and rules is not None:
-        if rules.plugin is None and rules.ranks is None and rules.rule in BY_RANK:
+        if rules.plugin is None and rules.rule in BY_RANK:
             first, last = place.ahead, place.ahead + quantity
         elif rules.rule in ("pro_rata_contracts", "integer"):
             first, last = ZERO, sums.whole
@@ -536,6 +559,9 @@ def _ordered(
     held = _side_of(bound, account, instrument, position, asked)
     fill = read_fill(bound, account, instrument, str(side), quantity, price or None, held)
     after = fill.quantity + (bound.exact_position(fill.position)[0] if fill.position >= 0 else ZERO)
+    if after:
+        # What closes all of a position is as large as that.
+        whole_lots(bound, fill.instrument, abs(fill.quantity))
     if held != "net" and after and (after > 0) != (held == "long"):
         message = f"the order closes more than the {held} side of `{account}` holds"
         raise QueryError(Finding("invalid_value", message, "sides are held apart: say the other --side to open it"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 from riskpolicy.engines.core.bound import CROSS, Bound
-from riskpolicy.engines.core.changes import Amount, Fill, paid_to
+from riskpolicy.engines.core.changes import Amount, Fill, paid_to, whole_lots
 from riskpolicy.engines.core.exact import ZERO, Change, ExactBucket, ExactPosition, Holding
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.exposure_place import Place, Supposed
@@ -71,7 +71,10 @@ class Changing:
         bound, row = self.bound, self.bound.positions.row_of(self.position)
         if kind == "size":
             sign = 1 if bound.positions.quantity[self.position] > 0 else -1
-            return self._evaluated(with_numbers(bound.snapshot, "positions", "quantity", {row: sign * value}))
+            if value != abs(bound.exact_position(self.position)[0]):
+                whole_lots(bound, self.number, value)
+            alone = replace(bound.snapshot, complete=False)
+            return self._evaluated(with_numbers(alone, "positions", "quantity", {row: sign * value}))
         if kind == "leverage":
             return self._evaluated(self._levered(value))
         if kind == "margin":

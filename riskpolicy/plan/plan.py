@@ -314,6 +314,11 @@ class Deleveraging:
     severity: SeverityRule | None = None
 
     @property
+    def by_score(self) -> bool:
+        """Whether the ruleset's score ranks, and no plugin, keys of the rule or nothing at all."""
+        return self.ranks is None and self.rule not in ("lexicographic", "random_start")
+
+    @property
     def plain(self) -> bool:
         """Whether the queue of the evaluation is all there is to know."""
         return self.rule == "queue" and not (

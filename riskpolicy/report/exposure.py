@@ -13,6 +13,7 @@ from riskpolicy.report.text import amount, plain_table, price, quantity
 
 _SAYS = {
     "queue": "Positions opposite to bankrupt ones are closed from the head of a queue.",
+    "drawn": "Positions opposite to bankrupt ones are closed one after the other, in no order of rank.",
     "pro_rata": "Everybody opposite to bankrupt positions gives a part.",
     "plugin": "A plugin says whose positions are closed.",
     "socialised": "Losses are shared out among those who hold the market; no position is closed.",
@@ -29,7 +30,7 @@ def exposure_report(found: Exposure) -> RenderableType:
         Text(
             f"{head}{found.side} {quantity(float(found.quantity))} contracts at a mark of {_price(found.mark_price)}."
         ),
-        Text(_SAYS[found.mechanism]),
+        Text(_SAYS["drawn" if found.mechanism == "queue" and found.adl_rank is None else found.mechanism]),
     ]
     if found.adl_rank is not None and found.quantity_ahead is not None:
         lights = "●" * (found.adl_light or 0) + "○" * ((found.lights or 0) - (found.adl_light or 0))

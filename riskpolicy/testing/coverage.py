@@ -353,7 +353,7 @@ class _Counter:
             if _conditions_of(rule.program):
                 row = exact_position_row(bound, i) if row is None else row
                 self.outcomes(rule, row)
-        if plan.deleveraging is not None and self.evaluation.queue.rank[i] > 0:
+        if plan.deleveraging is not None and self.evaluation.scored.rank[i] > 0:
             self.hit("deleveraging.score")
 
     def tier(self, number: int, key: Fraction) -> None:
@@ -409,7 +409,7 @@ class _Counter:
     def ties(self, positions: list[int]) -> None:
         if self.plan.deleveraging is None:
             return
-        queue, p = self.evaluation.queue, self.bound.positions
+        queue, p = self.evaluation.scored, self.bound.positions
         seen = set()
         for i in positions:
             if queue.rank[i] > 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import TypeAlias
@@ -14,7 +14,7 @@ import numpy as np
 from riskpolicy.engines.core.bound import CROSS, Bound
 from riskpolicy.engines.core.exact import Holding, filled, holding
 from riskpolicy.errors import Finding, QueryError, one_of, suggestion
-from riskpolicy.numbers import NumberError, exact, parse_decimal
+from riskpolicy.numbers import NumberError, exact, fraction_text, parse_decimal
 from riskpolicy.snapshot.edit import with_numbers, with_row
 from riskpolicy.snapshot.snapshot import Snapshot
 
@@ -79,6 +79,15 @@ def instrument_number(bound: Bound, instrument: str | int) -> int:
     return numbers[str(instrument)]
 
 
+def whole_lots(bound: Bound, instrument: int, size: Fraction) -> None:
+    """QueryError for contracts that are no whole lots of the instrument."""
+    lot = bound.plan.instruments.lot[instrument]
+    if lot and size % lot:
+        symbol = bound.plan.instruments.symbols[instrument]
+        message = f"{fraction_text(size)} contracts of {symbol} are no whole lots"
+        raise QueryError(Finding("invalid_value", message, f"a lot is {fraction_text(lot)}"))
+
+
 def read_fill(
     bound: Bound, account: str | int, instrument: str | int, side: str, quantity: Amount, price: Amount | None,
     position_side: str,
@@ -93,8 +102,8 @@ def read_fill(
     if side not in ("buy", "sell"):
         raise QueryError(Finding("unknown_choice", f"`{side}` is no side", "say buy or sell"))
     if size is None or (price is not None and amount(price) is None):
-        wrong = quantity if size is None else price
-        raise QueryError(Finding("not_positive", f"`{wrong}` is no number above zero", "quantities are unsigned here"))
+        wrong, hint = (quantity, "quantities are unsigned here") if size is None else (price, "write a plain decimal")
+        raise QueryError(Finding("not_positive", f"`{wrong}` is no number above zero", hint))
     if np.isnan(bound.mark[number]):
         message = f"the snapshot has no mark price of `{instrument}`"
         raise QueryError(Finding("missing_market", message, "add a row to `markets`"))
@@ -104,10 +113,14 @@ def read_fill(
 
 
 def shocked(bound: Bound, prices: Mapping[str, Amount]) -> Snapshot:
-    """Return the snapshot at other marks: a percentage moves a mark, a number sets it, `*` stands for all others."""
+    """Return the snapshot at other marks: a percentage moves a mark, a number sets it, `*` stands for all others.
+
+    A market moves whole: its index and oracle prices by the same fraction, and the mark before is the previous one.
+    """
     numbers = {name: instrument_number(bound, name) for name in prices if name != "*"}
     chosen = {number: prices[name] for name, number in numbers.items()}
-    cells = {}
+    cells: dict[int, Fraction] = {}
+    marks: dict[int, Fraction] = {}
     for number in range(len(bound.plan.instruments.symbols)):
         row, move = int(bound.market_row[number]), chosen.get(number, prices.get("*"))
         if move is None or (row < 0 and number not in chosen):
@@ -115,8 +128,18 @@ def shocked(bound: Bound, prices: Mapping[str, Amount]) -> Snapshot:
         if row < 0:
             message = f"the snapshot has no mark price of `{bound.plan.instruments.symbols[number]}`"
             raise QueryError(Finding("missing_market", message, "add a row to `markets`"))
-        cells[row] = _moved(bound.exact_mark(number), move, relative=number not in chosen)
-    return with_numbers(bound.snapshot, "markets", "mark_price", cells)
+        marks[row] = bound.exact_mark(number)
+        cells[row] = _moved(marks[row], move, relative=number not in chosen)
+    factors = {row: price / marks[row] for row, price in cells.items()}
+    snapshot = with_numbers(bound.snapshot, "markets", "mark_price", dict(cells))
+    snapshot = with_numbers(snapshot, "markets", "previous_mark", {row: marks[row] for row in cells})
+    for column in ("index_price", "oracle_price"):
+        given = bound.snapshot.numbers("markets", column)
+        if given is not None:
+            before = {row: given.exact(row) for row in cells}
+            moved = {row: price * factors[row] for row, price in before.items() if price is not None}
+            snapshot = with_numbers(snapshot, "markets", column, dict(moved))
+    return snapshot
 
 
 def _moved(mark: Fraction, move: Amount, *, relative: bool) -> Fraction:
@@ -137,8 +160,11 @@ def _moved(mark: Fraction, move: Amount, *, relative: bool) -> Fraction:
 
 
 def with_fill(bound: Bound, fill: Fill) -> Snapshot:
-    """Return the snapshot after a fill; realized profit goes to the balance behind the position."""
-    plan, snapshot = bound.plan, bound.snapshot
+    """Return the snapshot after a fill; realized profit goes to the balance behind the position.
+
+    Who was on the other side is not in it, so that it is no longer complete.
+    """
+    plan, snapshot = bound.plan, replace(bound.snapshot, complete=False)
     if fill.position >= 0:
         held = holding(bound, fill.position)
     else:

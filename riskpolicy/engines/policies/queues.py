@@ -43,6 +43,9 @@ KEYS: dict[str, Key] = {
 }
 
 
+DEFAULT_KEYS = ("leverage desc", "unrealized_pnl desc", "equity asc")
+
+
 def leverage(c: Candidate) -> Fraction | float:
     """Return notional over equity, infinite where the equity is zero or less."""
     return c.notional / c.equity if c.equity > 0 else math.inf
@@ -121,7 +124,7 @@ def drawn(demand: Demand, count: int) -> int:
 
 def lexicographic(
     *,
-    keys: Sequence[str] = ("leverage desc", "unrealized_pnl desc", "equity asc"),
+    keys: Sequence[str] = DEFAULT_KEYS,
     numeraire: Numeraire = "contracts",
     whole_lots: bool = True,
 ) -> AllocateAdl:
@@ -129,17 +132,27 @@ def lexicographic(
 
     QueryError for a column that candidates do not have, or another direction.
     """
-    order = [_key(text) for text in keys]
+    order = in_order(keys)
 
     def allocate(demand: Demand, candidates: Sequence[Candidate]) -> Allocation:
         room = rooms(demand, candidates, numeraire, whole_lots=whole_lots)
-        ranked = by_account(candidates)
-        # Stable sorts, the last key first.
-        for column, falling in reversed(order):
-            ranked.sort(key=lambda i, of=KEYS[column]: of(candidates[i]), reverse=falling)  # type: ignore[misc]
-        return walk(demand, candidates, room, ranked)
+        return walk(demand, candidates, room, order(candidates))
 
     return allocate
+
+
+def in_order(keys: Sequence[str] = DEFAULT_KEYS) -> Callable[[Sequence[Candidate]], list[int]]:
+    """Return what orders candidates by keys, then by account; QueryError as `lexicographic` raises it."""
+    order = [_key(text) for text in keys]
+
+    def by_keys(candidates: Sequence[Candidate]) -> list[int]:
+        places = by_account(candidates)
+        # Stable sorts, the last key first.
+        for column, falling in reversed(order):
+            places.sort(key=lambda i, of=KEYS[column]: of(candidates[i]), reverse=falling)  # type: ignore[misc]
+        return places
+
+    return by_keys
 
 
 def _key(text: str) -> tuple[str, bool]:

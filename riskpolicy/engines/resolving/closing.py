@@ -131,13 +131,8 @@ class Closing(Staged):
         """Return the positions opposite to one as they are now, and as candidates; who may not be taken has no cap."""
         side, key = demand.side, (p.number, demand.side)
         if key not in self.sides:
-            made, positions = queued(self.evaluation, self.symbol(p.number), side), self.bound.positions
-            place = {
-                (str(self.bound.account(int(positions.account[i]))), int(positions.bucket[i])): i
-                for i in self.members_of_side(p.number, side)
-            }
-            rows = [place[c.account, b] for c, b in zip(made.candidates, made.buckets, strict=True)]
-            self.sides[key] = (rows, list(made.candidates))
+            made = queued(self.evaluation, self.symbol(p.number), side)
+            self.sides[key] = (list(made.positions), list(made.candidates))
         rows, fresh = self.sides[key]
         out = []
         for i, c in zip(rows, fresh, strict=True):
@@ -158,12 +153,6 @@ class Closing(Staged):
     def roles(self) -> dict[int, str]:
         """The roles of accounts, by their codes."""
         return roles_of(self.bound)
-
-    def members_of_side(self, number: int, side: str) -> list[int]:
-        """Return the positions on one side of an instrument, in canonical order."""
-        q = self.bound.positions.quantity
-        of_side = (q > 0 if side == "long" else q < 0) & (self.bound.positions.instrument == number)
-        return [int(i) for i in of_side.nonzero()[0]]
 
 
 def held_to(demand: Demand, candidates: Sequence[Candidate], allocation: Allocation) -> None:

@@ -1,0 +1,153 @@
+"""Exposure under rules that rank otherwise than by score, after orders, in markets that move whole: by hand."""
+
+from fractions import Fraction
+
+import pytest
+
+import riskpolicy as rp
+from tests import venue
+from tests.engines.test_exposure_by_hand import BALANCES, LONGS, SHORTS, book, exposed, ruleset, worked
+
+F = Fraction
+
+
+def taking(rule, **parameters):
+    rules = ruleset()
+    rules["deleveraging"]["take"] |= {"rule": rule, "parameters": parameters}
+    return rules
+
+
+def ranks(rules, snapshot):
+    return {r["account"]: r["adl_rank"] for r in venue.evaluate(rules, snapshot).positions.rows()}
+
+
+# Who ranks.
+
+
+def test_keys_of_the_rule_rank_wherever_a_rank_is_shown():
+    # By equity at the mark: l1 has a million and 500, l2 400, l3 300 more; by score it is l1, l2, l3.
+    rules, snapshot = taking("lexicographic", keys=["equity asc"]), book(LONGS + SHORTS, BALANCES)
+    found = {account: exposed(rules, snapshot, account) for account in ("l1", "l2", "l3")}
+    assert {a: (x.adl_rank, x.quantity_ahead) for a, x in found.items()} == {"l3": (1, 0), "l2": (2, 30), "l1": (3, 50)}
+    assert {a: x.last.contracts for a, x in found.items()} == {"l3": 30, "l2": 50, "l1": 60}
+    assert {a: r for a, r in ranks(rules, snapshot).items() if a in found} == {"l3": 1, "l2": 2, "l1": 3}
+    head = venue.evaluate(rules, snapshot).adl_head("BTCUSDT", "long", 2)
+    assert [row["account"] for row in head] == ["l3", "l2"]
+    # The first to be taken is l3, by the resolutions of the search too.
+    assert found["l3"].first.move < found["l2"].first.move < found["l1"].first.move
+    assert found["l3"].changes() == type(found["l3"].changes())()
+    assert "not the ruleset's score" in found["l3"].remarks[0]
+
+
+def test_the_newest_position_can_go_first():
+    snapshot = book(LONGS + SHORTS, BALANCES)
+    for row, day in zip(snapshot["positions"], (2, 3, 1), strict=False):
+        row["opened_at"] = f"2024-05-0{day}T00:00:00Z"
+    got = ranks(taking("lexicographic", keys=["opened_at desc"]), snapshot)
+    assert {a: got[a] for a in ("l1", "l2", "l3")} == {"l2": 1, "l1": 2, "l3": 3}
+    # Whoever has no instant was there before all others.
+    assert got["s1"] == 1
+
+
+def test_nobody_is_ranked_where_a_place_is_drawn():
+    rules, snapshot = taking("random_start"), book(LONGS + SHORTS, BALANCES)
+    found = exposed(rules, snapshot, "l1")
+    assert (found.mechanism, found.adl_rank, found.adl_light, found.quantity_ahead) == ("queue", None, None, None)
+    assert found.first.move is not None
+    assert found.to_ccxt()["rank"] is None
+    assert "drawn" in found.remarks[0]
+    assert set(ranks(rules, snapshot).values()) == {None}
+    (row, *_) = venue.evaluate(rules, snapshot).positions.rows()
+    assert (row["adl_score"], row["adl_light"]) == (None, None)
+    assert venue.evaluate(rules, snapshot).adl_head("BTCUSDT", "long", 3) == []
+
+
+class Smallest:
+    """Whoever holds least goes first."""
+
+    @rp.hookimpl
+    def rank_adl(self, demand, candidates):
+        return [-c.contracts for c in candidates]
+
+
+def test_a_plugin_that_ranks_is_asked_wherever_a_rank_is_shown(install):
+    install("smallest", Smallest())
+    rules = ruleset()
+    rules["deleveraging"]["score"] = "notional"  # l3, l2, l1
+    rules["deleveraging"]["plugin"] = "smallest"
+    snapshot = book(LONGS + SHORTS, BALANCES)
+    found = {account: exposed(rules, snapshot, account) for account in ("l1", "l2", "l3")}
+    assert {a: (x.adl_rank, x.quantity_ahead) for a, x in found.items()} == {"l1": (1, 0), "l2": (2, 10), "l3": (3, 30)}
+    assert found["l1"].first.contracts == 0
+    assert found["l1"].first.move < found["l2"].first.move
+    assert "Plugin `smallest` ranks" in found["l1"].remarks[0]
+    assert {a: r for a, r in ranks(rules, snapshot).items() if a in found} == {"l1": 1, "l2": 2, "l3": 3}
+    row = next(r for r in venue.evaluate(rules, snapshot).positions.rows() if r["account"] == "l2")
+    assert (row["adl_score"], row["adl_light"]) == (-20, 4)
+
+
+# Orders.
+
+
+@pytest.mark.parametrize("ask", [{"order": "sell:4:100"}, {"order": "buy:5:100"}])
+def test_an_order_is_supposed_in_a_complete_snapshot_too(ask):
+    snapshot = {**book(LONGS + SHORTS, BALANCES), "complete": True}
+    found = exposed(ruleset(), snapshot, "l1", **ask)
+    assert found.to_dict() == worked("l1", **ask).to_dict()
+    assert exposed(ruleset(), snapshot, "l1").what_if(size=3).quantity == 3
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda: worked("l1", order="buy:1.5:100"), "no whole lots.*a lot is 1"),
+        (lambda: worked("l1").what_if(size="2.5"), "no whole lots"),
+        (lambda: worked("l1", order="buy:2:NaN"), "write a plain decimal"),
+        (lambda: worked("l1", order="buy:2:-5"), "write a plain decimal"),
+        (lambda: worked("l1", order="buy:-2:5"), "quantities are unsigned"),
+        (lambda: worked("l1", hedge="l2"), "holds nothing in BTCUSDT that hedges a long"),
+        (lambda: worked("l1", hedge="l1"), "holds nothing in BTCUSDT that hedges a long"),
+    ],
+)
+def test_what_can_not_be_is_refused(ask, says):
+    with pytest.raises(rp.QueryError, match=f"(?s){says}"):
+        ask()
+
+
+def test_an_order_that_leaves_too_little_is_said():
+    assert (
+        worked("s1", order="sell:1:100").remarks
+        == ("After the order -15 is lacking to its initial margin: the venue may refuse it.",)
+        or worked("s1", order="sell:1:100").remarks == ()
+    )
+    (said,) = worked("s1", order="sell:20:100").remarks
+    # 165 for 35 contracts at 100, a tenth of it wanted.
+    assert said == "After the order 185 is lacking to its initial margin: the venue may refuse it."
+    (said,) = worked("s1", order="sell:200:100").remarks
+    assert said == "At this mark it is in liquidation itself."
+
+
+# Markets that move.
+
+
+def test_a_market_moves_whole():
+    rules = ruleset()
+    snapshot = book(LONGS + SHORTS, BALANCES)
+    snapshot["markets"][0] |= {"oracle_price": 102, "index_price": 101}
+    after = venue.evaluate(rules, snapshot).shock({"BTCUSDT": "10%"}).snapshot
+    got = {
+        c: after.numbers("markets", c).exact(0) for c in ("mark_price", "oracle_price", "index_price", "previous_mark")
+    }
+    assert got == {"mark_price": 110, "oracle_price": F("112.2"), "index_price": F("111.1"), "previous_mark": 100}
+
+
+@pytest.mark.parametrize("price", ["previous_mark", "oracle_price"])
+def test_the_loss_is_by_prices_of_the_move(price):
+    rules = ruleset()
+    rules["deleveraging"]["take"]["price"] = price
+    snapshot = book(LONGS + SHORTS, BALANCES)
+    snapshot["markets"][0]["oracle_price"] = 100
+    # At the mark before, a long of 10 forgoes the whole move; at an oracle that moved with the mark, nothing.
+    scenario = exposed(rules, snapshot, "l1").last.scenario
+    assert scenario.price == (100 if price == "previous_mark" else scenario.mark_price)
+    assert scenario.loss_of_profit == (10 * (scenario.mark_price - 100) if price == "previous_mark" else 0)

@@ -59,6 +59,7 @@ MAY_IMPORT = {
     # An evaluation offers its resolution and other rankings, which it imports when asked.
     "engines.evaluate": CORE | MECHANISMS | {"engines.resolve", "engines.exposure", "engines.ranked"},
     "engines.ranked": CORE | MECHANISMS | {"engines.evaluate", "engines.candidates", "engines.policies"},
+    "engines.partitions": CORE | MECHANISMS | {"engines.evaluate", "engines.candidates", "engines.policies"},
     "engines.exposure_place": CORE | {"engines.evaluate"},
     "engines.exposure_changes": CORE | {"engines.evaluate", "engines.exposure_place"},
     "engines.exposure_search": CORE | MECHANISMS | {"engines.evaluate"},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from riskpolicy.engines.core.ahead import Ahead
 from riskpolicy.engines.core.bind import bind
 from riskpolicy.engines.core.bound import CROSS, Bound
 from riskpolicy.engines.core.changes import Amount, read_fill, shocked, with_fill, with_open_order
@@ -26,7 +27,6 @@ from riskpolicy.snapshot.snapshot import Snapshot
 from riskpolicy.vocabulary import STATES
 
 if TYPE_CHECKING:
-    from riskpolicy.engines.core.ahead import Ahead
     from riskpolicy.engines.execution import Execution
     from riskpolicy.engines.exposure import Exposure, Order
 
@@ -81,7 +81,7 @@ class Evaluation:
             raise QueryError(Finding("unknown_id", f"the ruleset has no instrument `{instrument}`", hint))
         if side not in ("long", "short"):
             raise QueryError(Finding("unknown_choice", f"`{side}` is no side", "say long or short"))
-        p, head = self.bound.positions, self._head(number, count, short=side == "short")
+        p, head = self.bound.positions, self.head_of(number, count, short=side == "short")
         return [
             {
                 "account": self.bound.account(int(p.account[i])),
@@ -93,8 +93,8 @@ class Evaluation:
             for place, (i, score) in enumerate(head, 1)
         ]
 
-    def _head(self, number: int, count: int, *, short: bool) -> list[tuple[int, float]]:
-        """Return the first positions of one queue with their scores."""
+    def head_of(self, number: int, count: int, *, short: bool) -> list[tuple[int, float]]:
+        """Return the first positions of one queue, in canonical order, with their scores; the rest is not ranked."""
         rules = self.plan.deleveraging
         if rules is None or rules.by_score:
             columns = PositionColumns(self.bound, self.margins, self._bucket_columns)
@@ -163,9 +163,15 @@ class Evaluation:
             self, account, instrument, side=side, execution=execution, order=order, weights=weights, hedge=hedge
         )
 
+    def sums_of(self, segment: int) -> Ahead:
+        """Return the contracts by place of one queue, summed once; segments are 2 x instrument, + 1 for shorts."""
+        if segment not in self._sums:
+            rows = self.queue.order[int(self.queue.start[segment]) : int(self.queue.start[segment + 1])]
+            self._sums[segment] = Ahead(self.bound, rows)
+        return self._sums[segment]
+
     @cached_property
-    def queue_sums(self) -> dict[int, Ahead]:
-        """Contracts by place in the queue, of the segments that were asked for."""
+    def _sums(self) -> dict[int, Ahead]:
         return {}
 
     @cached_property

@@ -9,7 +9,6 @@ from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 from riskpolicy.engines.candidates import barred, roles_of
-from riskpolicy.engines.core.ahead import Ahead
 from riskpolicy.engines.core.bound import LONG, Bound
 from riskpolicy.engines.core.changes import Amount, account_code, instrument_number, read_fill, whole_lots, with_fill
 from riskpolicy.engines.core.exact import ZERO, ExactBucket
@@ -154,7 +153,7 @@ class Exposure:
         of = self._of
         if self.adl_rank is None:
             return None
-        return _sums(of.evaluation, segment_of(of.evaluation.bound, of.position)).whole
+        return of.evaluation.sums_of(segment_of(of.evaluation.bound, of.position)).whole
 
     @property
     def scenarios(self) -> tuple[Scenario, Scenario]:
@@ -482,7 +481,7 @@ def _exposed(of: _Source) -> Exposure:
     place = _place(evaluation, i)
     quantity = ZERO if i < 0 else abs(bound.exact_position(i)[0])
     side: Side | None = None if i < 0 else "long" if bound.positions.side(i) == LONG else "short"
-    sums = None if place is None else _sums(evaluation, segment_of(bound, i))
+    sums = None if place is None else evaluation.sums_of(segment_of(bound, i))
     first = last = None
     if place is not None and sums is not None and rules is not None:
         if rules.plugin is None and rules.rule in BY_RANK:
@@ -500,23 +499,13 @@ def _exposed(of: _Source) -> Exposure:
     )  # fmt: skip
 
 
-def _sums(evaluation: Evaluation, segment: int) -> Ahead:
-    """Return the contracts of one segment of the queue, summed once for an evaluation."""
-    kept = evaluation.queue_sums
-    if segment not in kept:
-        queue = evaluation.queue
-        rows = queue.order[int(queue.start[segment]) : int(queue.start[segment + 1])]
-        kept[segment] = Ahead(evaluation.bound, rows)
-    return kept[segment]
-
-
 def _place(evaluation: Evaluation, i: int) -> Place | None:
     if i < 0 or evaluation.plan.deleveraging is None:
         return None
     rank = int(evaluation.queue.rank[i])
     if rank < 1:
         return None
-    before = _sums(evaluation, segment_of(evaluation.bound, i)).of(rank - 1)
+    before = evaluation.sums_of(segment_of(evaluation.bound, i)).of(rank - 1)
     return Place(rank, int(evaluation.queue.light[i]), before)
 
 

@@ -25,15 +25,15 @@ def ranks(rules, snapshot):
 
 
 def test_keys_of_the_rule_rank_wherever_a_rank_is_shown():
-    # By equity at the mark: l1 has a million and 500, l2 400, l3 300 more; by score it is l1, l2, l3.
-    rules, snapshot = taking("lexicographic", keys=["equity asc"]), book(LONGS + SHORTS, BALANCES)
+    # l3 holds most; by score it is l1, l2, l3.
+    rules, snapshot = taking("lexicographic", keys=["contracts desc"]), book(LONGS + SHORTS, BALANCES)
     found = {account: exposed(rules, snapshot, account) for account in ("l1", "l2", "l3")}
     assert {a: (x.adl_rank, x.quantity_ahead) for a, x in found.items()} == {"l3": (1, 0), "l2": (2, 30), "l1": (3, 50)}
     assert {a: x.last.contracts for a, x in found.items()} == {"l3": 30, "l2": 50, "l1": 60}
     assert {a: r for a, r in ranks(rules, snapshot).items() if a in found} == {"l3": 1, "l2": 2, "l1": 3}
     head = venue.evaluate(rules, snapshot).adl_head("BTCUSDT", "long", 2)
     assert [row["account"] for row in head] == ["l3", "l2"]
-    # The first to be taken is l3, by the resolutions of the search too.
+    # That is the order of the resolutions too: 15 of l3 for s1, its others and 10 of l2 for s2, the rest for s3.
     assert found["l3"].first.move < found["l2"].first.move < found["l1"].first.move
     assert found["l3"].changes() == type(found["l3"].changes())()
     assert "not the ruleset's score" in found["l3"].remarks[0]
@@ -66,7 +66,7 @@ class Smallest:
     """Whoever holds least goes first."""
 
     @rp.hookimpl
-    def rank_adl(self, demand, candidates):
+    def rank_adl(self, candidates):
         return [-c.contracts for c in candidates]
 
 
@@ -79,7 +79,8 @@ def test_a_plugin_that_ranks_is_asked_wherever_a_rank_is_shown(install):
     found = {account: exposed(rules, snapshot, account) for account in ("l1", "l2", "l3")}
     assert {a: (x.adl_rank, x.quantity_ahead) for a, x in found.items()} == {"l1": (1, 0), "l2": (2, 10), "l3": (3, 30)}
     assert found["l1"].first.contracts == 0
-    assert found["l1"].first.move < found["l2"].first.move
+    # s1 takes l1 and 5 of l2, s2 the others of l2 and 10 of l3.
+    assert found["l1"].last.move < found["l2"].last.move < found["l3"].last.move
     assert "Plugin `smallest` ranks" in found["l1"].remarks[0]
     assert {a: r for a, r in ranks(rules, snapshot).items() if a in found} == {"l1": 1, "l2": 2, "l3": 3}
     row = next(r for r in venue.evaluate(rules, snapshot).positions.rows() if r["account"] == "l2")

@@ -123,6 +123,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "default_not_stated": "the venue is silent, and a documented default applies without being written down",
         "idle_tier": "neighbouring tiers that do the same",
         # use
+        "contradiction": "public data that no book fits",
         "unknown_id": "a result was asked for an account or instrument that is not there",
     }
 )

@@ -7,7 +7,7 @@ from typing import Literal
 import click
 
 from riskpolicy.cli.common import allowed, format_option, plugin_option, progress, ruleset_argument, show, show_json
-from riskpolicy.engines.exposure_public import public_exposure, read_public
+from riskpolicy.engines.exposure_public import asked_of, ordered, public_exposure, read_public
 from riskpolicy.errors import Finding, QueryError
 from riskpolicy.policy import load
 from riskpolicy.report.exposure import exposure_report, public_report
@@ -30,7 +30,10 @@ from riskpolicy.snapshot import Snapshot
     "--execution", type=click.Choice(["book", "linear", "power", "sqrt"]),
     help="What orders get. Absent: the ruleset's plugin, else book.",
 )  # fmt: skip
-@click.option("--public", type=click.Path(dir_okay=False), help="Public data as JSON instead of SNAPSHOT: bounds.")
+@click.option(
+    "--public", type=click.Path(dir_okay=False),
+    help="Public data as JSON instead of SNAPSHOT: bounds, for its own position, also after an --order.",
+)  # fmt: skip
 @format_option
 @plugin_option
 def exposure(
@@ -47,14 +50,20 @@ def exposure(
     if (snapshot is None) == (public is None):
         raise QueryError(Finding("missing_value", "a SNAPSHOT or --public FILE, one of them", "see --help"))
     if public is not None:
-        bounds = public_exposure(load(ruleset, plugins=allowed(plugins)).plan, read_public(public))
+        if changed or hedge is not None or weights is not None:
+            message = "from public data nothing is supposed but an order"
+            raise QueryError(Finding("invalid_value", message, "leave --what-if, --hedge and --weights out"))
+        plan = load(ruleset, plugins=allowed(plugins)).plan
+        data = asked_of(read_public(public), instrument, side)
+        bounds = public_exposure(plan, data if order is None else ordered(data, order))
         if format_ == "json":
             show_json(bounds.to_dict())
         else:
             show(public_report(bounds))
         return
     if account is None or instrument is None:
-        raise QueryError(Finding("missing_value", "whose position?", "say --account and --instrument"))
+        lacking = "whose position?" if account is None else f"the position of `{account}` in which market?"
+        raise QueryError(Finding("missing_value", lacking, "say --account and --instrument"))
     read = Snapshot.of(str(snapshot))
     policy = load(ruleset, read.as_of, plugins=allowed(plugins))
     with progress("searching"):

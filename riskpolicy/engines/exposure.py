@@ -50,7 +50,8 @@ def mechanism(plan: Plan) -> Mechanism:
 
 @dataclass(frozen=True)
 class Reached:
-    """The first or the last contract of a position that is taken.
+    """The first or the last contract of a position that is taken; of socialised losses, the first share of one that
+    its account pays, and where its shares are all the profit of the position.
 
     `contracts` are those bankrupt on the other side that reach it: for the first, more than the contracts ahead; for
     the last, as many as are ahead and its own. They count everybody ahead, also who might be passed over; None where
@@ -103,8 +104,10 @@ class Scenario:
     """What a holder loses at a move: `taken` unsigned contracts at `price`, the mark being at `mark_price`.
 
     `loss_of_profit` is the profit forgone against the mark, below zero where the price is better. `loss_of_hedge` is
-    the notional at that mark of the opposite leg that is left without its hedge, zero where there is none. Money is in
-    the settlement currency; all is None where no move reaches the contract.
+    the notional at that mark of the opposite leg that is left without its hedge, zero where there is none; `fee` what
+    the ruleset takes of whoever is deleveraged. Where losses are socialised no contract is taken, and the loss of
+    profit is the share that the account pays. Money is in the settlement currency; all is None where no move reaches
+    the contract.
     """
 
     which: Literal["first", "last"]
@@ -114,6 +117,7 @@ class Scenario:
     price: Fraction | None = None
     loss_of_profit: Fraction | None = None
     loss_of_hedge: Fraction | None = None
+    fee: Fraction | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return prices and contracts as numbers, money as decimal text."""
@@ -121,6 +125,7 @@ class Scenario:
             "which": self.which, "move": number(self.move), "mark_price": number(self.mark_price),
             "taken": number(self.taken), "price": number(self.price),
             "loss_of_profit": money(self.loss_of_profit), "loss_of_hedge": money(self.loss_of_hedge),
+            "fee": money(self.fee),
         }  # fmt: skip
 
 
@@ -323,19 +328,23 @@ class _Source:
 
     @once
     def first_step(self) -> int | None:
-        """The least move that takes anything."""
-        search = self.search
-        if search is None or not self.takes:
+        """The least move that takes anything, or makes it pay a share of a loss."""
+        search, word = self.search, mechanism(self.evaluation.plan)
+        if search is None or word == "none":
             return None
+        if word == "socialised":
+            return search.least(lambda taken: taken.shared > 0, self._guess(ZERO))
         return search.least(lambda taken: taken.contracts > 0, self._guess(ZERO))
 
     @once
     def last_step(self) -> int | None:
-        """The least move that takes everything."""
+        """The least move that takes everything: all contracts, or shares of losses all its profit."""
         search = self.search
         if search is None or self.first_step is None:
             return None
         size = search.size
+        if not self.takes:
+            return search.least(lambda taken: taken.shared >= taken.profit, self._guess(size), self.first_step)
         return search.least(lambda taken: taken.contracts >= size, self._guess(size), self.first_step)
 
     @property
@@ -346,6 +355,10 @@ class _Source:
     def remarks(self) -> tuple[str, ...]:
         """Return what the numbers leave out, and why nothing may be taken at the mark."""
         plan, rules = self.evaluation.plan, self.evaluation.plan.deleveraging
+        if self.position >= 0 and mechanism(plan) == "socialised":
+            by = {layer.by for layer in plan.layers if layer.pays == "socialization"}
+            cut = "Losses are cut from withdrawals: whose, no position tells." if "withdrawals" in by else ""
+            return (cut,) if cut else ()
         if self.position < 0 or rules is None or not self.takes:
             return ()
         said, bound = [], self.evaluation.bound
@@ -389,7 +402,8 @@ class _Source:
         mark, plan = search.price(step), self.evaluation.plan.instruments
         orphaned = min(taken.contracts, self.opposite()) * plan.contract_size_exact[self.number]
         notional = orphaned / mark if plan.inverse[self.number] else orphaned * mark
-        return Scenario(which, search.move(step), mark, taken.contracts, taken.price, taken.lost, notional)
+        lost = taken.lost if self.takes else taken.shared
+        return Scenario(which, search.move(step), mark, taken.contracts, taken.price, lost, notional, taken.fees)
 
     def opposite(self) -> Fraction:
         """Return the contracts that the account, and the one named beside it, hold against the position."""

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from riskpolicy.engines.exposure import BY_RANK, Mechanism, mechanism
 from riskpolicy.errors import Finding, QueryError, one_of, suggestion
 from riskpolicy.numbers import NumberError, exact, fraction_text, parse_decimal
-from riskpolicy.plan.plan import OF_INSTRUMENT, Plan
+from riskpolicy.plan.plan import OF_INSTRUMENT, Deleveraging, Plan
 
 #: The lowest and the highest value there can be; None where nothing bounds it.
 Pair: TypeAlias = "tuple[Fraction | None, Fraction | None]"
@@ -126,13 +126,15 @@ class _Given:
             hint = suggestion(self.instrument, symbols) or f"instruments: {one_of(symbols)}"
             raise QueryError(Finding("unknown_id", f"the ruleset has no instrument `{self.instrument}`", hint))
         self.number = plan.instruments.number[self.instrument]
-        quantity, side = _number("position.quantity", own.get("quantity")), own.get("side")
-        if side is None and quantity:
-            side = "long" if quantity > 0 else "short"
-        self.side = str(side)
-        if self.side not in ("long", "short"):
-            raise QueryError(Finding("unknown_choice", f"`{self.side}` is no side", "say long or short"))
-        self.quantity = abs(quantity) if own.get("side") is None else _amount("position.quantity", quantity)
+        signed = _signed(own)
+        if not signed:
+            raise QueryError(Finding("not_positive", "`position.quantity` is 0", "suppose a position with an order"))
+        self.side = "long" if signed > 0 else "short"
+        self.quantity = abs(signed)
+        lot = plan.instruments.lot[self.number]
+        if lot and self.quantity % lot:
+            message = f"`position.quantity`: {fraction_text(self.quantity)} contracts are no whole lots"
+            raise QueryError(Finding("invalid_value", message, f"a lot is {fraction_text(lot)}"))
         for name in ("entry_price", "leverage", "margin"):
             if own.get(name) is not None:
                 _amount(f"position.{name}", own[name], zero=name == "margin")
@@ -145,25 +147,45 @@ class _Given:
         rules = plan.deleveraging
         self.count = 0 if rules is None else rules.light_count
         light = own.get("adl_light")
-        self.light = None if light is None else int(_amount("position.adl_light", light))
+        self.light = None if light is None else _count("position.adl_light", light)
         if self.light is not None and not 1 <= self.light <= self.count:
             message = f"there is no light {self.light}"
             raise QueryError(Finding("invalid_value", message, f"the ruleset has lights 1 to {self.count}"))
         fund = public.get("fund_balance")
         self.fund = None if fund is None else _amount("fund_balance", fund, zero=True)
         holders = public.get("positions")
-        self.holders = None if holders is None else int(_amount("positions", holders))
+        self.holders = None if holders is None else _count("positions", holders)
         self.leverage = _rows(public.get("leverage"))
-        lights = public.get("lights")
-        self.lights = None if lights is None else [_amount("lights", x, zero=True) for x in lights]
-        if self.lights is not None and len(self.lights) != self.count:
-            message = f"{len(self.lights)} lights, and the ruleset has {self.count}"
-            raise QueryError(Finding("invalid_value", message, "one amount of contracts a light, from 1 on"))
+        self.lights = _lights(public.get("lights"), self.count)
         self.why: dict[str, str] = {}
+        self.check()
+
+    def check(self) -> None:
+        """Refuse data that contradict each other: no book fits them."""
+        of_leverage = sum((size for _, size in self.leverage or ()), ZERO)
+        of_lights = sum(self.lights or (), ZERO)
+        for name, total in (("leverage", of_leverage), ("lights", of_lights)):
+            if total > self.interest:
+                message = f"`{name}` has {fraction_text(total)} contracts, more than the open interest"
+                hint = "each side of a market holds the open interest"
+                raise QueryError(Finding("contradiction", message, hint))
+        if self.lights is not None and self.light is not None:
+            most = self.lights[self.light - 1] + self.interest - of_lights
+            if self.quantity > most:
+                message = f"light {self.light} has {fraction_text(most)} contracts, and the position more"
+                raise QueryError(Finding("contradiction", message, "`lights` counts the own contracts too"))
+        rules = self.plan.deleveraging
+        if self.light is None or self.holders is None or rules is None or rules.lights_by_quantity:
+            return
+        n, count = self.holders, self.count
+        shown = {count - count * place // n for place in range(min(n, count))} if n <= count else {*range(1, count + 1)}
+        if self.light not in shown:
+            message = f"of {n} positions nobody has light {self.light}"
+            raise QueryError(Finding("contradiction", message, f"there are {one_of(sorted(map(str, shown)))}"))
 
     def exposure(self) -> PublicExposure:
         word, rules = mechanism(self.plan), self.plan.deleveraging
-        ranked = rules is not None and word != "none"
+        ranked = rules is not None and word not in ("none", "socialised") and not _drawn(rules)
         ahead = self.ahead() if ranked else _UNKNOWN
         by_rank = rules is not None and rules.plugin is None and rules.ranks is None and rules.rule in BY_RANK
         first = last = _UNKNOWN
@@ -176,8 +198,15 @@ class _Given:
                 "the first is reached by more contracts than are ahead, the last by those and its own; both sides of a "
                 "market hold the open interest"
             )
-        taken = word in ("queue", "pro_rata", "plugin")
-        rest = (self.deficit(), self.move(), self.profit(), self.hedge()) if taken else (_UNKNOWN,) * 4
+        rest = (_UNKNOWN,) * 4
+        if word == "socialised":
+            self.why["deficit"] = self.why["loss_of_profit"] = "a share of a loss may be of any size"
+            self.why["loss_of_hedge"] = "no position is closed"
+            rest = ((ZERO, None), self.move(), (ZERO, None), (ZERO, ZERO))
+        elif word != "none":
+            rest = (self.deficit(), self.move(), self.profit(), self.hedge())
+        if not ranked:
+            self.why["adl_rank"] = "the rules rank nobody"
         return PublicExposure(
             self.instrument, self.side, self.quantity, word, self.rank(ranked, ahead), self.lit(ranked), ahead,
             PublicReached(first, *rest), PublicReached(last, *rest), self.why,
@@ -195,8 +224,10 @@ class _Given:
         if self.lights is not None:
             more = sum(self.lights[self.light :], ZERO)
             own = self.lights[self.light - 1] - self.quantity
+            # Whoever has no light in the data may have any.
+            unknown = self.interest - sum(self.lights, ZERO)
             self.why["quantity_ahead"] = "those with higher lights are ahead; of its own light, some or none"
-            return more, min(rest, more + max(ZERO, own))
+            return more, min(rest, more + max(ZERO, own + unknown))
         if rules.lights_by_quantity:
             low = max(ZERO, self.interest * above / self.count - self.quantity)
             high = max(ZERO, self.interest * (above + 1) / self.count - self.quantity)
@@ -327,6 +358,11 @@ class _Given:
         return max(tier.rate for tier in plan.tiers.exact)
 
 
+def _drawn(rules: Deleveraging) -> bool:
+    """Return whether a place is drawn at random, and nobody has a rank."""
+    return rules.rule == "random_start" and rules.ranks is None
+
+
 def _known(what: str, given: Mapping[str, Any], keys: Sequence[str]) -> None:
     unknown = [str(key) for key in given if key not in keys]
     if unknown:
@@ -352,10 +388,88 @@ def _amount(name: str, value: Any, *, zero: bool = False) -> Fraction:
     return found
 
 
+def _count(name: str, value: Any) -> int:
+    found = _amount(name, value)
+    if found.denominator != 1:
+        raise QueryError(Finding("wrong_type", f"`{name}` is {value}", "a whole number above zero"))
+    return int(found)
+
+
+def _signed(own: Mapping[str, Any]) -> Fraction:
+    """Return the signed contracts of the own position, as its side says or its sign."""
+    quantity, side = _number("position.quantity", own.get("quantity")), own.get("side")
+    if side is None:
+        return quantity
+    if side not in ("long", "short"):
+        raise QueryError(Finding("unknown_choice", f"`{side}` is no side", "say long or short"))
+    size = _amount("position.quantity", quantity, zero=True)
+    return size if side == "long" else -size
+
+
+def _lights(raw: Any, count: int) -> list[Fraction] | None:
+    """Return contracts by light, from 1 on: a list, or an object by light in which those left out have none."""
+    if raw is None:
+        return None
+    if isinstance(raw, Mapping):
+        known = {str(light): light for light in range(1, count + 1)}
+        _known("lights", raw, list(known))
+        return [_amount("lights", raw.get(light, 0), zero=True) for light in known]
+    if not isinstance(raw, Sequence) or isinstance(raw, str):
+        raise QueryError(Finding("wrong_type", "`lights` is no list", "one amount of contracts a light, from 1 on"))
+    if len(raw) != count:
+        message = f"{len(raw)} lights, and the ruleset has {count}"
+        raise QueryError(Finding("invalid_value", message, "one amount of contracts a light, from 1 on"))
+    return [_amount("lights", x, zero=True) for x in raw]
+
+
+def asked_of(public: Mapping[str, Any], instrument: str | None, side: str | None) -> Mapping[str, Any]:
+    """Return public data of a market and side that are asked for; QueryError where the data are of another."""
+    out = dict(public)
+    if instrument is not None and out.setdefault("instrument", instrument) != instrument:
+        message = f"the public data are of {out['instrument']}, and `{instrument}` is asked for"
+        raise QueryError(Finding("contradiction", message, "leave --instrument out, or give its data"))
+    own = out.get("position")
+    if side is not None and isinstance(own, Mapping):
+        out["position"] = own if own.get("side") or _signed(own) < 0 else {**own, "side": side}
+        if (_signed(out["position"]) > 0) != (side == "long"):
+            message = f"the position of the public data is not {side}"
+            raise QueryError(Finding("contradiction", message, "leave --side out"))
+    return out
+
+
+def ordered(public: Mapping[str, Any], order: str) -> Mapping[str, Any]:
+    """Return public data after an order of one's own, `side:quantity:price`, has filled against nobody knows whom.
+
+    Whoever was on the other side may have opened or closed: open interest is the most that it may be, and what may be
+    otherwise by then is left out. QueryError for what is no order, or closes the position.
+    """
+    parts = order.split(":")
+    if len(parts) not in (2, 3) or parts[0] not in ("buy", "sell"):
+        raise QueryError(Finding("invalid_value", f"`{order}` is no order", "write side:quantity:price"))
+    size = _amount("order", parts[1])
+    own = public.get("position") or {}
+    if not isinstance(own, Mapping):
+        raise QueryError(Finding("wrong_type", "`position` is no object", f"keys: {one_of(_POSITION)}"))
+    before = _signed(own) if own else ZERO
+    after = before + (size if parts[0] == "buy" else -size)
+    if not after:
+        raise QueryError(Finding("invalid_value", f"after `{order}` nothing is held", "suppose another size"))
+    same = before * after > 0
+    interest = _amount("open_interest", public.get("open_interest"))
+    grows = abs(after) > abs(before)
+    left_out = {"lights", *(() if same else ("leverage",)), *(() if same and grows else ("positions",))}
+    changed = {key: value for key, value in public.items() if key not in left_out}
+    changed["open_interest"] = interest + (max(ZERO, abs(after) - abs(before)) if same else abs(after))
+    changed["position"] = {"quantity": after}
+    return changed
+
+
 def _rows(raw: Any) -> list[tuple[Fraction | None, Fraction]] | None:
     """Return the leverage distribution: (up to, contracts), rising."""
     if raw is None:
         return None
+    if not isinstance(raw, Sequence) or isinstance(raw, str):
+        raise QueryError(Finding("wrong_type", "`leverage` is no list", "rows are [up_to, contracts], rising"))
     rows: list[tuple[Fraction | None, Fraction]] = []
     for row in raw:
         if not isinstance(row, Sequence) or len(row) != 2 or isinstance(row, str):

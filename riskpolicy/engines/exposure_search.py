@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from riskpolicy.engines.core.bound import SHORT
 from riskpolicy.engines.core.exact import ZERO, ExactBucket
+from riskpolicy.engines.core.resolution import Deleveraged, Resolution
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.execution import Execution
 from riskpolicy.engines.liquidation import BANKRUPT
@@ -27,12 +28,16 @@ FEW = 96
 class Taken:
     """What a resolution takes of a position: unsigned contracts, their value at its prices, what is lost at the mark.
 
-    Money is in the settlement currency of the instrument; for an inverse the value is by contracts too.
+    Money is in the settlement currency of the instrument; for an inverse the value is by contracts too. `fees` are of
+    deleveraging. `shared` is what its account pays of others' losses, `profit` what the position has gained then.
     """
 
     contracts: Fraction = ZERO
     priced: Fraction = ZERO
     lost: Fraction = ZERO
+    fees: Fraction = ZERO
+    shared: Fraction = ZERO
+    profit: Fraction = ZERO
 
     @property
     def price(self) -> Fraction | None:
@@ -57,6 +62,7 @@ class Search:
         self.mark = bound.exact_mark(self.number)
         self.size = abs(bound.exact_position(i)[0])
         self.conversion = bound.exact_conversion(i)
+        self.socialising = {layer.id for layer in bound.plan.layers if layer.pays == "socialization"}
         self.known: dict[int, Taken] = {}
         self._points: list[int] | None = None
 
@@ -86,7 +92,8 @@ class Search:
     def _resolved(self, step: int) -> Taken:
         try:
             model = self.execution if isinstance(self.execution, str | None) else copy.deepcopy(self.execution)
-            result = self.shocked(step).resolve(model)
+            evaluation = self.shocked(step)
+            result = evaluation.resolve(model)
         except SnapshotError as error:
             # Where the rules give no answer at that price, such as beyond the last tier, nothing is said to be taken.
             if not step or "missing_value" in error.codes:
@@ -101,7 +108,31 @@ class Search:
             sum((abs(d.quantity) for d in mine), ZERO),
             sum((abs(d.quantity) * d.price for d in mine), ZERO),
             sum((d.lost for d in mine), ZERO) / self.conversion,
+            self._fees(mine),
+            self._shared(result),
+            self._profit(evaluation) if self.socialising else ZERO,
         )
+
+    def _shared(self, result: Resolution) -> Fraction:
+        """Return what the account pays of others' losses, in settlement money."""
+        paid = ZERO
+        for e in result.ledger.entries if self.socialising else ():
+            if e.account == self.account and e.rule in self.socialising and e.currency is not None:
+                paid += max(0, -(e.amount or 0)) * result.ledger.quantum[e.currency]
+        return paid / self.conversion
+
+    def _fees(self, mine: Sequence[Deleveraged]) -> Fraction:
+        """Return the fees of what is taken, before rounding."""
+        plan = self.evaluation.plan
+        if plan.deleveraging is None or not plan.deleveraging.fee:
+            return ZERO
+        inverse = plan.instruments.inverse[self.number]
+        value = sum((abs(d.quantity) / d.price if inverse else abs(d.quantity) * d.price for d in mine), ZERO)
+        return value * plan.instruments.contract_size_exact[self.number] * plan.deleveraging.fee
+
+    def _profit(self, evaluation: Evaluation) -> Fraction:
+        bucket = ExactBucket(evaluation.bound, int(evaluation.bound.positions.bucket[self.i]))
+        return bucket.positions[bucket.members.index(self.i)].unrealized_pnl
 
     def deficit(self, step: int) -> Fraction:
         """Return what the bankrupt buckets that hold the other side lack after a move, in settlement money."""

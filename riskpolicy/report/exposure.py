@@ -38,8 +38,10 @@ def exposure_report(found: Exposure) -> RenderableType:
         parts.append(
             Text(f"Rank {found.adl_rank} of {found.positions}, light {lights}, {ahead} contracts ahead of it.")
         )
-    if found.mechanism in ("queue", "pro_rata", "plugin"):
-        parts += [Text(), Text("Its first and last contract, the contracts bankrupt opposite and their deficit:")]
+    if found.mechanism != "none":
+        shares = "Its first share of a loss, and the one that takes all its profit:"
+        contracts = "Its first and last contract, the contracts bankrupt opposite and their deficit:"
+        parts += [Text(), Text(shares if found.mechanism == "socialised" else contracts)]
         parts += [_reached(found)]
         parts += [] if found.mean is None else [Text(f"On average by the weights: {_mean(found.mean)}.")]
         parts += [Text(), *_changes(found), *(Text(said) for said in found.remarks)]
@@ -47,10 +49,11 @@ def exposure_report(found: Exposure) -> RenderableType:
 
 
 def _reached(found: Exposure) -> RenderableType:
-    hedged = any(s.loss_of_hedge for s in found.scenarios)
+    hedged, feed = any(s.loss_of_hedge for s in found.scenarios), any(s.fee for s in found.scenarios)
     columns = [
         ("taken", False), ("opposite", True), ("move", True), ("mark then", True), ("deficit", True),
         ("profit lost", True), *([("hedge lost", True)] if hedged else []),
+        *([("fee", True)] if feed else []),
     ]  # fmt: skip
     table = plain_table(columns)
     for reached in (found.first, found.last):
@@ -58,7 +61,7 @@ def _reached(found: Exposure) -> RenderableType:
         table.add_row(
             reached.which, _more(reached), _percent(reached.move), _price(scenario.mark_price),
             _money(reached.deficit), _money(scenario.loss_of_profit),
-            *([_money(scenario.loss_of_hedge)] if hedged else []),
+            *([_money(scenario.loss_of_hedge)] if hedged else []), *([_money(scenario.fee)] if feed else []),
         )  # fmt: skip
     return table
 

@@ -80,6 +80,7 @@ def test_the_mechanism_is_that_of_the_ruleset(steps, waterfall, mechanism):
     found = exposure(rules=made)
     assert found.mechanism == mechanism
     if mechanism != "queue":
+        # There is no book, so nobody loses anything that others would share.
         assert found.first.move is None
 
 

@@ -3,11 +3,11 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 import riskpolicy as rp
-from riskpolicy.engines.exposure_public import public_exposure
+from riskpolicy.engines.exposure_public import asked_of, ordered, public_exposure
 from tests import venue
 from tests.engines.test_exposure_by_hand import ruleset
 
@@ -135,8 +135,14 @@ def test_the_truth_of_a_full_book_is_within_its_public_bounds(drawn, data, score
     holders = sorted({a for a, symbol, _, _ in drawn[0] if symbol == "BTCUSDT"})
     account = data.draw(st.sampled_from(holders))
     bounds = public_exposure(evaluation.plan, public(evaluation, account, fund, known))
-    hedge = data.draw(st.sampled_from(holders))
+    sides = {a: q > 0 for a, symbol, q, _ in drawn[0] if symbol == "BTCUSDT"}
+    hedge = data.draw(st.sampled_from([a for a in holders if sides[a] != sides[account]]))
     truth = evaluation.exposure(account, "BTCUSDT", hedge=hedge)
+    hold(truth, bounds)
+
+
+def hold(truth, bounds):
+    """Hold what a full book says to its public bounds."""
     assert truth.mechanism == bounds.mechanism
     assert within(truth.adl_rank, bounds.adl_rank)
     assert within(truth.adl_light, bounds.adl_light)
@@ -150,6 +156,27 @@ def test_the_truth_of_a_full_book_is_within_its_public_bounds(drawn, data, score
             assert within(true.deficit, bound.deficit), (which, float(true.deficit), bound.deficit)
             assert within(true.scenario.loss_of_profit, bound.loss_of_profit)
             assert within(true.scenario.loss_of_hedge, bound.loss_of_hedge)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    full_books(), st.data(), st.sampled_from(SCORES[:2]), st.sampled_from(["buy", "sell"]), st.integers(1, 12),
+    st.sets(st.sampled_from(KNOWN)),
+)  # fmt: skip
+def test_after_an_order_too_whoever_was_on_its_other_side(drawn, data, score, word, size, known):
+    evaluation = venue.evaluate(rules(score), table(drawn, 100))
+    holders = sorted({a for a, symbol, _, _ in drawn[0] if symbol == "BTCUSDT"})
+    account = data.draw(st.sampled_from(holders))
+    other = data.draw(st.sampled_from([*(a for a in holders if a != account), *(["a9"] if len(holders) == 1 else [])]))
+    after = evaluation.with_fill(account, "BTCUSDT", word, size)
+    after = after.with_fill(other, "BTCUSDT", "sell" if word == "buy" else "buy", size)
+    own = next(r["quantity"] for r in after.positions.rows() if (r["account"], r["instrument"]) == (account, "BTCUSDT"))
+    assume(own and not after.liquidation.triggered.any())
+    data_before = public(evaluation, account, 100, known)
+    hold(
+        after.exposure(account, "BTCUSDT"),
+        public_exposure(evaluation.plan, ordered(data_before, f"{word}:{size}:100")),
+    )
 
 
 # Bounds are no wider than they need to be, where they say something: by hand.
@@ -226,3 +253,57 @@ def test_every_bound_says_from_what_it_follows():
     found = bounds(said())
     names = ("adl_rank", "adl_light", "quantity_ahead", "contracts", "deficit", "move")
     assert set(found.why) == {*names, "loss_of_profit", "loss_of_hedge"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"lights": [0, 0, 0, 0, 101]}, "`lights` has 101 contracts, more than the open interest"),
+        ({"leverage": [[5, 60], [10, 41]]}, "`leverage` has 101 contracts, more than the open interest"),
+        ({"lights": [48, 0, 3, 0, 49]}, "light 3 has 3 contracts, and the position more"),
+        ({"positions": 3}, "of 3 positions nobody has light 3.*there are"),
+        ({"positions": 2.5}, "`positions` is 2.5.*a whole number"),
+        ({"lights": 7}, "`lights` is no list"),
+        ({"leverage": 5}, "`leverage` is no list"),
+        ({"lights": {"6": 1}}, "lights has no `6`"),
+        ({"position": {"quantity": 0}}, "`position.quantity` is 0"),
+        ({"position": {"quantity": 4, "side": "short", "adl_light": 2.5}}, "`position.adl_light` is 2.5"),
+        ({"position": {"quantity": "4.5", "side": "short"}}, "no whole lots"),
+    ],
+)
+def test_what_no_book_fits_is_refused(change, says):
+    with pytest.raises(rp.QueryError, match=f"(?s){says}"):
+        bounds(said(**change))
+
+
+def test_lights_may_be_told_by_light_and_in_part():
+    whole = bounds(said(lights=[40, 10, 30, 0, 20]))
+    assert bounds(said(lights={"1": 40, "2": 10, "3": 30, "5": 20})).to_dict() == whole.to_dict()
+    # 10 of whom nobody says the light may be ahead too.
+    assert bounds(said(lights=[30, 10, 30, 0, 20])).quantity_ahead == (20, 56)
+
+
+def test_what_is_asked_for_must_be_what_the_data_are_of():
+    assert asked_of(said(), "BTCUSDT", "short") == said()
+    unsided = {**said(), "position": {"quantity": 4}}
+    assert asked_of(unsided, None, "short")["position"]["side"] == "short"
+    with pytest.raises(rp.QueryError, match="data are of BTCUSDT, and `ETHUSDT` is asked for"):
+        asked_of(said(), "ETHUSDT", None)
+    with pytest.raises(rp.QueryError, match="is not long"):
+        asked_of(said(), None, "long")
+
+
+def test_an_order_from_public_data_by_hand():
+    grown = ordered(said(leverage=[[5, 100]], positions=9), "sell:6:100")
+    assert (grown["open_interest"], grown["position"], grown["positions"]) == (106, {"quantity": -10}, 9)
+    assert "lights" not in grown
+    assert bounds(grown).quantity_ahead == (0, 96)
+    less = ordered(said(positions=9), "buy:1:100")
+    assert (less["open_interest"], less["position"], less.get("positions")) == (100, {"quantity": -3}, None)
+    turned = ordered(said(leverage=[[5, 100]]), "buy:6")
+    assert (turned["open_interest"], turned["position"], turned.get("leverage")) == (102, {"quantity": 2}, None)
+    first = ordered({"instrument": "BTCUSDT", "open_interest": 100}, "buy:5:100")
+    assert (first["open_interest"], first["position"]) == (105, {"quantity": 5})
+    for wrong in ("buy", "buy:x:1", "hold:1:1", "buy:4:100"):
+        with pytest.raises(rp.QueryError):
+            ordered(said(), wrong)

@@ -152,3 +152,54 @@ def test_the_loss_is_by_prices_of_the_move(price):
     scenario = exposed(rules, snapshot, "l1").last.scenario
     assert scenario.price == (100 if price == "previous_mark" else scenario.mark_price)
     assert scenario.loss_of_profit == (10 * (scenario.mark_price - 100) if price == "previous_mark" else 0)
+
+
+# Losses that are shared out, and fees.
+
+
+def sharing(**layer):
+    rules = ruleset()
+    rules["liquidation"]["steps"] = [{"id": "book", "do": "market_order", "leftover": "account"}]
+    rules["waterfall"] = [
+        {"id": "all", "pays": "socialization", **layer}, {"id": "end", "pays": "residual"},
+    ]  # fmt: skip
+    return rules
+
+
+def shared(account, **layer):
+    snapshot = book(LONGS + SHORTS, BALANCES)
+    snapshot["depth"] = [{"instrument": "BTCUSDT", "side": "ask", "price": 120, "quantity": 1000}]
+    return exposed(sharing(**layer), snapshot, account)
+
+
+def test_shares_of_losses_are_reached_at_the_first_deficit():
+    found = shared("l1")
+    assert found.mechanism == "socialised"
+    # s1 is liquidated above 109.900990 and buys its 15 back at 120: 165 - 15 x 20 is 135 short, of 105 others' contracts
+    # l1 holds 10.
+    assert found.first.contracts is None
+    assert found.first.move == F("0.09901")
+    assert found.first.scenario.loss_of_profit == F(
+        "12.85714286"
+    ) or found.first.scenario.loss_of_profit == pytest.approx(float(F(135 * 10, 105)), abs=1e-7)
+    assert (found.first.scenario.taken, found.first.scenario.loss_of_hedge) == (0, 0)
+    # Its profit of some 600 is never all gone: s2 and s3 lose no more than that to the book.
+    assert found.last.move is None
+
+
+def test_shares_by_profit_end_where_the_profit_does():
+    found = shared("l3", by="profit")
+    first = found.first.scenario
+    # Profits above the entries 50, 80, 90 at the mark of 109.901, in the proportion of which 135 are paid.
+    mark = first.mark_price
+    profits = [10 * (mark - 50), 20 * (mark - 80), 30 * (mark - 90)]
+    assert first.loss_of_profit == pytest.approx(float(135 * profits[2] / sum(profits)), abs=1e-6)
+
+
+def test_a_fee_of_deleveraging_is_told():
+    rules = ruleset()
+    rules["deleveraging"]["take"]["fee"] = "1%"
+    scenario = worked("l1", rules).last.scenario
+    assert scenario.fee == 10 * scenario.price / 100
+    assert worked("l1").last.scenario.fee == 0
+    assert scenario.to_dict()["fee"] is not None

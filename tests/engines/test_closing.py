@@ -5,10 +5,11 @@ from fractions import Fraction
 import pytest
 
 from riskpolicy.engines.policies import CONTROLLERS, POLICIES
-from riskpolicy.errors import RulesetError
+from riskpolicy.errors import RulesetError, SnapshotError
 from riskpolicy.ruleset.deleveraging import Controller, Policy
 from riskpolicy.snapshot.write import snapshot_dict
 from tests import venue
+from tests.engines.test_exposure_rules import Smallest
 from tests.engines.test_resolve import ADL, ruleset
 
 F = Fraction
@@ -289,3 +290,86 @@ def test_who_is_bankrupt_or_the_account_itself_is_passed_over_with_a_reason():
     against = [(s.account, s.against, s.why) for s in result.skipped]
     assert ("Z", "A", "bankrupt itself") in against
     assert len(against) == len(set(against))
+
+
+# Triggers: what they read is as it is by then, and is kept for the snapshot after.
+
+
+def pooled(pnl, balance=1000, active="false", **market):
+    made = rules({"rule": "queue"})
+    made["instruments"][0]["fund"] = "main"
+    made["deleveraging"]["trigger"] = {
+        "start": "symbol_pnl - symbol_pnl_peak_8h < -0.3 * fund_peak_8h",
+        "stop": "symbol_pnl - symbol_pnl_peak_8h > -0.25 * fund_peak_8h",
+    }
+    tables = book()
+    tables["funds"][0] |= {"balance": balance, "peak_8h": 1000}
+    tables["markets"][0] |= {"symbol_pnl": pnl, "symbol_pnl_peak_8h": 0, "adl_active": active, **market}
+    return made, tables
+
+
+def market_of(result):
+    return snapshot_dict(result.after)["markets"][0]
+
+
+def test_a_flag_goes_on_and_off_where_nobody_is_bankrupt_too():
+    for pnl, before, after in (
+        (-310, "false", "true"),
+        (-300, "false", "false"),
+        (-260, "true", "true"),
+        (0, "true", "false"),
+    ):
+        made, tables = pooled(pnl, active=before)
+        tables["accounts"][0]["balance"] = 1000
+        result = run(made, tables)
+        assert not result.deleveraged
+        assert market_of(result)["adl_active"] == after
+
+
+@pytest.mark.parametrize("lacks", ["symbol_pnl", "symbol_pnl_peak_8h", "peak_8h"])
+def test_a_number_that_a_trigger_reads_and_nobody_gives_is_missed(lacks):
+    made, tables = pooled(-310)
+    for table in ("markets", "funds"):
+        tables[table][0].pop(lacks, None)
+    with pytest.raises(SnapshotError, match=f"triggered by `(fund_)?{lacks}`"):
+        run(made, tables)
+    # Where nobody is bankrupt it is not needed.
+    tables["accounts"][0]["balance"] = 1000
+    assert market_of(run(made, tables)).get("adl_active", "false") == "false"
+
+
+def test_what_a_fund_loses_in_a_market_is_its_profit_there_and_turns_deleveraging_on():
+    made, tables = pooled(-297, balance=1000)
+    take = {"id": "take", "do": "takeover", "by": "main", "price": "bankruptcy_price"}
+    made["liquidation"]["steps"] = [{**ADL, "when": "equity < 0"}, take]
+    made["liquidation"]["accounts"] = ["account"]
+    tables["positions"].append({"account": "B", "instrument": "BTC", "quantity": 4, "entry_price": 100})
+    tables["accounts"].append({"account": "B", "currency": "USDT", "balance": 40})
+    result = run(made, tables)
+    # A is taken over with a loss of 10 at the mark: -307 of 1,000 is below -30 %, so B is closed against the queue.
+    assert {d.against for d in result.deleveraged} == {"B"}
+    assert (market_of(result)["symbol_pnl"], market_of(result)["adl_active"]) == (-307, "true")
+    (fund,) = snapshot_dict(result.after)["funds"]
+    assert (float(fund["balance"]), fund["peak_8h"]) == (990, 1000)
+
+
+def test_the_highest_of_a_window_is_no_lower_than_what_is_there_now():
+    made, tables = pooled(50, balance=1200, symbol_pnl_peak_8h=40)
+    made["liquidation"]["steps"] = [
+        {"id": "ioc", "do": "immediate_or_cancel", "price": "bankruptcy_price", "fee": "1%", "fee_to": "main"}
+    ]
+    tables["accounts"][0]["balance"] = 115
+    tables["depth"] = [{"instrument": "BTC", "side": "bid", "price": 89, "quantity": 100}]
+    result = run(made, tables)
+    (fund,) = snapshot_dict(result.after)["funds"]
+    # A fee of 1 % of 890, rounded up within what it has: 5 is left of 115 - 110.
+    paid = float(fund["balance"]) - 1200
+    assert paid > 0
+    assert float(fund["peak_8h"]) == 1200 + paid
+    assert market_of(result)["symbol_pnl"] == market_of(result)["symbol_pnl_peak_8h"] == 50 + paid
+
+
+def test_positions_are_closed_in_the_order_in_which_they_were_ranked(install):
+    install("smallest", Smallest())
+    result = run(rules({"rule": "queue"}, plugin="smallest"))
+    assert [d.account for d in result.deleveraged] == ["Y", "W"]

@@ -70,11 +70,12 @@ class Candidate:
         return replace(self, cap=Fraction(0), barred=self.barred or why)
 
     def spared(self, demand: Demand) -> Candidate:
-        """Return the candidate, of whom nothing may be taken where all that a demand could take leaves less than zero.
+        """Return the candidate, of whom nothing may be taken where all its contracts would cost more than its equity.
 
-        Then its own bankruptcy price is the better one: the bankruptcy prices do not overlap.
+        Then it is bankrupt itself at a better price than the demand's: the bankruptcy prices do not overlap, and
+        whatever part was taken would leave less than the rest needs.
         """
-        lost = demand.lost(min(self.cap, demand.contracts))
+        lost = demand.lost(self.contracts)
         return self.without(NO_OVERLAP) if lost > 0 and lost > self.equity else self
 
 

@@ -43,6 +43,8 @@ class Aftermath(Steps):
             snapshot = with_numbers(snapshot, "funds", "balance", balances)
         if self.cancelled:
             snapshot = without_rows(snapshot, "orders", self.cancelled)
+        snapshot = self.with_windows(snapshot)
+        self.switch()
         if self.active:
             cells = {int(self.bound.market_row[n]): "true" if on else "false" for n, on in self.active.items()}
             snapshot = with_choice(snapshot, "markets", "adl_active", cells)
@@ -55,6 +57,33 @@ class Aftermath(Steps):
             changed = {b: s for b, s in self.stands.items() if s != self.written[b]}
             snapshot = with_standing(snapshot, self.bound, changed)
         return self.with_outside(snapshot)
+
+    def with_windows(self, snapshot: Snapshot) -> Snapshot:
+        """Put what funds have gained in markets into a snapshot, and raise the highest values where they are higher.
+
+        A window's highest falls again only when whoever keeps it says so.
+        """
+        pnl, peak = snapshot.numbers("markets", "symbol_pnl"), snapshot.numbers("markets", "symbol_pnl_peak_8h")
+        gains: dict[int, Fraction | None] = {}
+        peaks: dict[int, Fraction | None] = {}
+        for number, gain in self.market_gain.items():
+            row = int(self.bound.market_row[number])
+            before = None if pnl is None else pnl.exact(row)
+            if before is None:
+                continue
+            gains[row], highest = before + gain, None if peak is None else peak.exact(row)
+            if highest is not None and before + gain > highest:
+                peaks[row] = before + gain
+        snapshot = with_numbers(snapshot, "markets", "symbol_pnl", gains) if gains else snapshot
+        snapshot = with_numbers(snapshot, "markets", "symbol_pnl_peak_8h", peaks) if peaks else snapshot
+        has, most = snapshot.numbers("funds", "balance"), snapshot.numbers("funds", "peak_8h")
+        higher: dict[int, Fraction | None] = {}
+        for row in range(snapshot.rows["funds"]):
+            balance = None if has is None else has.exact(row)
+            highest = None if most is None else most.exact(row)
+            if balance is not None and highest is not None and balance > highest:
+                higher[row] = balance
+        return with_numbers(snapshot, "funds", "peak_8h", higher) if higher else snapshot
 
     def with_depth(self, snapshot: Snapshot) -> Snapshot:
         """Take what orders took out of the snapshot's book, the best levels first."""

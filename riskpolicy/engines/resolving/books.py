@@ -97,6 +97,8 @@ class Books:
         #: Of which positions it was said that they are passed over, each in favour of which bucket.
         self.told: set[tuple[int, int]] = set()
         self.active: dict[int, bool] = {}
+        #: What the fund of a market has gained in it, in settlement money.
+        self.market_gain: dict[int, Fraction] = {}
         self.asked = 0
         #: Severities by market, and positions that were asked for where an event has a limit: no more of them is.
         self.severities: dict[int, Severity] = {}
@@ -341,6 +343,13 @@ class Books:
         self.add(bucket, -fee * quantum)
         for share in shares:
             self.income(share.fund, share.quanta)
+            self.gain_in(self.plan.instruments.number[symbol], share.fund, share.quanta * quantum)
+
+    def gain_in(self, number: int, fund: int, amount: Fraction) -> None:
+        """Count what a fund gains in a market, below zero what it loses there: the market's own fund alone."""
+        of = self.plan.instruments
+        if fund >= 0 and of.fund[number] == fund and self.plan.funds[fund].currency == int(of.currency[number]):
+            self.market_gain[number] = self.market_gain.get(number, ZERO) + amount
 
     def income(self, fund: int, quanta: int) -> None:
         """Add to a fund's balance; nothing for -1."""

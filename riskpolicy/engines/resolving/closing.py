@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
+import numpy as np
+
 from riskpolicy.engines.candidates import OWN, candidate, queued, ranked, roles_of
 from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Candidate, Demand, RankAdl
 from riskpolicy.engines.core.exact import ZERO, ExactPosition, Number
@@ -14,6 +16,7 @@ from riskpolicy.engines.core.resolution import Skipped
 from riskpolicy.engines.policies import Severity, asked, controller, declared, policy, raised
 from riskpolicy.engines.resolving.books import DEFAULT_LOT
 from riskpolicy.engines.resolving.staged import Staged
+from riskpolicy.errors import Finding, SnapshotError
 from riskpolicy.plan.plan import Deleveraging, SeverityRule
 
 
@@ -34,26 +37,46 @@ class Closing(Staged):
         """Return whether contracts may be taken in a market; a trigger's state is kept for the snapshot after."""
         if rules.start is None or rules.stop is None:
             return True
-        row = int(self.bound.market_row[number])
-        before = self.active.get(number)
-        if before is None:
-            before = self.bound.snapshot.choices("markets", "adl_active").word(row) == "true"
-        rule = rules.stop if before else rules.start
-        holds = bool(rule.program.exact({name: self.market_number(number, name) for name in rule.program.inputs}))
-        self.active[number] = before != holds
+        rule = rules.stop if self.was_on(number) else rules.start
+        numbers = {name: self.market_number(number, name) for name in rule.program.inputs}
+        lacking = [name for name, value in numbers.items() if value is None]
+        if lacking:
+            symbol, table = self.symbol(number), "funds" if lacking[0].startswith("fund_") else "markets"
+            message = f"deleveraging of {symbol} is triggered by `{lacking[0]}`, which the snapshot leaves out"
+            hint = f"add `{lacking[0].removeprefix('fund_')}` to `{table}`"
+            raise SnapshotError(Finding("missing_value", message, hint))
+        holds = bool(rule.program.exact({name: x for name, x in numbers.items() if x is not None}))
+        self.active[number] = self.was_on(number) != holds
         return self.active[number]
 
-    def market_number(self, number: int, name: str) -> Number:
-        """Return a number of a market as its conditions read it, NaN where nobody says."""
+    def was_on(self, number: int) -> bool:
+        """Return whether deleveraging of a market was on when it was last asked."""
+        if number in self.active:
+            return self.active[number]
+        return self.bound.snapshot.choices("markets", "adl_active").word(int(self.bound.market_row[number])) == "true"
+
+    def switch(self) -> None:
+        """Turn deleveraging on and off in every market with a position where the numbers of its trigger are known."""
+        rules = self.plan.deleveraging
+        if rules is None or rules.start is None or rules.stop is None:
+            return
+        for number in np.unique(self.bound.positions.instrument).tolist():
+            rule = rules.stop if self.was_on(number) else rules.start
+            if all(self.market_number(number, name) is not None for name in rule.program.inputs):
+                self.is_on(number, rules)
+
+    def market_number(self, number: int, name: str) -> Number | None:
+        """Return a number of a market as its conditions read it, as it is by now; None where nobody says."""
         if name.startswith("fund_"):
-            return self.number_of_fund(self.plan.instruments.fund[number], name)
+            found = self.number_of_fund(self.plan.instruments.fund[number], name)
+            return None if found != found else found
         given = self.bound.snapshot.numbers("markets", name)
-        found = None if given is None else given.exact(int(self.bound.market_row[number]))
-        if found is None:
-            return float("nan")
+        value = None if given is None else given.exact(int(self.bound.market_row[number]))
+        if value is None:
+            return None
         if name == "open_interest":
-            return abs(self.worth(number, found, self.bound.exact_mark(number)))
-        return found
+            return abs(self.worth(number, value, self.bound.exact_mark(number)))
+        return value + self.market_gain.get(number, ZERO) if name == "symbol_pnl" else value
 
     def allocated(
         self, bucket: int, p: ExactPosition, price: Fraction, rules: Deleveraging
@@ -87,7 +110,8 @@ class Closing(Staged):
             why = c.barred or reason
             if not given and why is not None:
                 self.result.skipped.append(Skipped(c.account, demand.instrument, self.name(bucket), why))
-        return [(i, given) for i, given in zip(places, allocation.given, strict=True) if given]
+        taken = [(c.rank, i, given) for c, i, given in zip(found, places, allocation.given, strict=True) if given]
+        return [(i, given) for _, i, given in sorted(taken)]
 
     @once
     def asks_once(self) -> bool:

@@ -76,6 +76,9 @@ class Losses(Books):
             return
         if layer.pays == "fund":
             payers = self.payers_in(layer.fund, drawn.amount)
+            market = loss_of(self.bound, bucket).market
+            if market:
+                self.gain_in(self.plan.instruments.number[market], layer.fund, -drawn.amount * quantum)
         else:
             payers = [(RESIDUAL if layer.pays == "residual" else WITHDRAWALS, drawn.amount)]
         money = [*((name, currency, -part) for name, part in payers), (account, currency, drawn.amount)]

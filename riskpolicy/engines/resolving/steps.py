@@ -12,7 +12,7 @@ from riskpolicy.engines.core.adl import NO_OVERLAP
 from riskpolicy.engines.core.changes import account_code
 from riskpolicy.engines.core.draw import equal_parts
 from riskpolicy.engines.core.exact import ZERO, ExactBucket, ExactPosition, Holding, position_row
-from riskpolicy.engines.core.funds import fund_behind, fund_row
+from riskpolicy.engines.core.funds import fund_behind, fund_row, loss_of
 from riskpolicy.engines.core.resolution import Deleveraged, Done, Skipped
 from riskpolicy.engines.execution import Fill
 from riskpolicy.engines.liquidation import BANKRUPT, HEALTHY
@@ -298,6 +298,7 @@ class Steps(Closing):
         quanta = math.floor(gain * p.held.conversion / quantum)
         has = self.payers.balance[step.by]
         self.payers.balance[step.by] = (has or 0) + quanta
+        self.gain_in(p.number, step.by, quanta * quantum)
         if quanta < 0:
             self.lost[step.by] = self.lost.get(step.by, ZERO) - quanta * quantum
             layer = next((x for x in self.plan.layers if x.fund == step.by), None)
@@ -317,6 +318,8 @@ class Steps(Closing):
             )
             self.add(bucket, -left * quantum)
             self.payers.balance[step.by] = (self.payers.balance[step.by] or 0) + left
+            market = loss_of(self.bound, bucket).market
+            self.gain_in(self.plan.instruments.number[market], step.by, left * quantum)
             self.note(bucket, step, "leftover margin to the fund", amount=left * quantum)
 
     def _deleverage(self, bucket: int, step: Step) -> None:
@@ -336,7 +339,7 @@ class Steps(Closing):
                 for other, size in self.allocated(bucket, p, price, rules):
                     self.close_against(bucket, i, other, size, price, step, self.given_up(other, size, price))
                 continue
-            wanted = left = abs(p.quantity)
+            left = abs(p.quantity)
             for other in self.queue(bucket, p):
                 if left == 0:
                     break
@@ -344,14 +347,13 @@ class Steps(Closing):
                     self.passed_over(bucket, other, OWN)
                     continue
                 held, of = abs(self.holding(other).quantity), int(self.bound.positions.bucket[other])
-                most, size = min(wanted, held), min(left, held)
-                lost = self.given_up(other, most, price)
-                # Nobody is taken of whom all that could be asked for leaves less than zero.
+                size, lost = min(left, held), self.given_up(other, held, price)
+                # Whoever is bankrupt itself at a better price is passed over, whatever part would be taken.
                 if lost > 0 and not self.has(of, lost):
                     self.note(bucket, step, f"{self.name(of)} skipped: {NO_OVERLAP}")
                     self.passed_over(bucket, other, NO_OVERLAP)
                     continue
-                lost = lost if size == most else lost * size / most
+                lost = lost if size == held else lost * size / held
                 self.close_against(bucket, i, other, size, price, step, lost)
                 left -= size
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from riskpolicy.compiler import compile_ruleset
 from riskpolicy.engines.check import Order, check_order, check_orders, order_gate
+from riskpolicy.engines.core.adl import AllocateAdl
 from riskpolicy.engines.core.changes import Amount
 from riskpolicy.engines.core.reasons import Reason
 from riskpolicy.engines.core.tables import ResultTable, Value
@@ -160,6 +161,11 @@ def load(source: str | Path, at: datetime | None = None, *, plugins: Collection[
 def loads(text: str, name: str = "<text>", *, plugins: Collection[str] | None = None) -> Policy:
     """Load and compile a ruleset from YAML text; `name` stands for the file in messages."""
     return _compiled(load_ruleset(name, text), plugins)
+
+
+def allocator(plugin: str, *, plugins: Collection[str] | None = None) -> AllocateAdl:
+    """Return the allocation of an installed plugin, verified with every call; PluginError as `load` raises it."""
+    return allocating(resolve_hook(plugin, "allocate_adl", plugins))
 
 
 def _compiled(loaded: LoadedRuleset, allowed: Collection[str] | None) -> Policy:

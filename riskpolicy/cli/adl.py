@@ -21,7 +21,8 @@ from riskpolicy.engines.candidates import Bankruptcy, Side, bankruptcies, suppos
 from riskpolicy.engines.comparison import compare as compare_policies
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.policies import known
-from riskpolicy.policy import load
+from riskpolicy.errors import Finding, QueryError
+from riskpolicy.policy import allocator, load
 from riskpolicy.report.adl import comparison_dict, comparison_report
 from riskpolicy.report.adl_plot import comparison_svg
 from riskpolicy.snapshot import Snapshot
@@ -37,7 +38,8 @@ def adl() -> None:
 @snapshot_argument
 @click.option(
     "--policies", default=",".join(known()), metavar="NAME,...",
-    help="What to compare, separated by commas, each NAME or NAME:parameter=value; without it, every policy.",
+    help="What to compare, separated by commas, each NAME or NAME:parameter=value; `ruleset` is the ruleset's own, "
+    "plugin:NAME an installed plugin's. Without it, every policy.",
 )  # fmt: skip
 @click.option("--instrument", help="Suppose one event in this instrument instead of the snapshot's bankrupt buckets.")
 @click.option("--side", type=click.Choice(["long", "short"]), help="The side that is deleveraged in that event.")
@@ -53,9 +55,11 @@ def adl() -> None:
 @click.option("--seed", default=0, show_default=True, help="Seed of policies that draw.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Write a picture to an SVG file.")
 @click.option(
-    "--accounts", is_flag=True, help="In JSON, also who gives how much in each event, and who nothing and why."
+    "--accounts", is_flag=True, help="Also who gives how much; in JSON by event, with who gives nothing and why."
 )
-@click.option("--rows", default=5, show_default=True, type=click.IntRange(0), help="Events named below the table.")
+@click.option(
+    "--rows", default=5, show_default=True, type=click.IntRange(0), help="Events and accounts named of a list."
+)
 @format_option
 @plugin_option
 def compare(
@@ -73,16 +77,23 @@ def compare(
         raise click.UsageError(f"--policies names none; there are {', '.join(known())}")
     read = Snapshot.of(snapshot)
     with progress("comparing"):
-        evaluation = load(ruleset, read.as_of, plugins=allowed(plugins)).evaluate(read)
+        policy, own = load(ruleset, read.as_of, plugins=allowed(plugins)), {}
+        for name in [*names, *([] if reference is None else [reference])]:
+            if name.startswith("plugin:"):
+                own[name] = allocator(name.removeprefix("plugin:"), plugins=allowed(plugins))
+        evaluation = policy.evaluate(read)
         events = _events(evaluation, instrument, side, quantity, budget, price, seed)
-        found = compare_policies(evaluation, events, names, reference, severity)
+        found = compare_policies(evaluation, events, names, reference, severity, own)
     if plot is not None:
-        Path(plot).write_text(comparison_svg(found), encoding="utf-8")
+        try:
+            Path(plot).write_text(comparison_svg(found), encoding="utf-8")
+        except OSError as error:
+            raise QueryError(Finding("file_unreadable", f"cannot write `{plot}`: {error.strerror or error}")) from None
         click.echo(f"wrote {plot}", err=True)
     if format_ == "json":
-        show_json(comparison_dict(found, accounts=accounts))
+        show_json({**comparison_dict(found, accounts=accounts), "plugins": dict(policy.plugins)})
         return
-    show(comparison_report(found, rows))
+    show(comparison_report(found, rows, accounts=accounts))
 
 
 def _events(

@@ -74,7 +74,7 @@ def exposure(
             found = found.what_if(**_changes(changed))
         said = found.to_dict()
     if format_ == "json":
-        show_json({**said, "ccxt": found.to_ccxt()})
+        show_json({**said, "ccxt": found.to_ccxt(), "plugins": dict(policy.plugins)})
         return
     show(exposure_report(found))
 

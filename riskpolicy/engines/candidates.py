@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -47,8 +47,14 @@ class Queued:
         return replace(self, candidates=tuple(c.spared(demand) for c in own))
 
     def ranked(self, demand: Demand, rank: RankAdl) -> Queued:
-        """Return the candidates with the scores and ranks that a plugin gives them for a demand."""
+        """Return the candidates, as they stand, with the scores and ranks that a plugin gives them for a demand."""
         return replace(self, candidates=tuple(ranked(self.candidates, rank(demand, self.candidates))))
+
+    def by_rank(self) -> Queued:
+        """Return the candidates in the order of their ranks."""
+        order = sorted(range(len(self.candidates)), key=lambda k: self.candidates[k].rank)
+        rows: tuple[tuple[Any, ...], ...] = (self.positions, self.candidates, self.buckets, self.conversions)
+        return Queued(*(tuple(column[k] for k in order) for column in rows))
 
     def lost(self, demand: Demand, allocation: Allocation) -> dict[int, Fraction]:
         """Return what an allocation costs each bucket at the demand's price, in the bucket's own money."""

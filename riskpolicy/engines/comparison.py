@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from types import MappingProxyType
 from typing import TypeAlias
 
 from riskpolicy.engines import adl_metrics as metrics
@@ -21,11 +22,15 @@ from riskpolicy.engines.policies import (
     asked,
     controller,
     controller_of,
+    policy,
     policy_of,
     profit_haircut,
     raised,
 )
+from riskpolicy.errors import Finding, QueryError
 
+#: The name under which the ruleset's own policy is compared.
+RULESET = "ruleset"
 Key: TypeAlias = tuple[str, Side]
 Wave: TypeAlias = tuple[Severity, Controller]
 ZERO = Fraction(0)
@@ -91,24 +96,33 @@ class Comparison:
 
 def compare(
     evaluation: Evaluation, events: Sequence[Bankruptcy], names: Sequence[str], reference: str | None = None,
-    severity: str | None = None,
+    severity: str | None = None, own: Mapping[str, AllocateAdl] = MappingProxyType({}),
 ) -> list[Comparison]:  # fmt: skip
     """Return a comparison for each settlement currency of the events, in the order of the ruleset's currencies.
 
     Every policy starts from the evaluation and goes through the events in order; positions, profits and equity are what
     its own allocations left. Ranks stay; where a plugin of the ruleset ranks, it is asked for each event. Names are as
     `policy_of` reads them; without a reference it is the first. A `severity`, as `controller_of` reads it, says what
-    share of each event is asked for, by market and policy; without one the ruleset does. QueryError for an unknown
-    policy or controller.
+    share of each event is asked for, by market and policy; without one the ruleset does. `own` are policies by name
+    besides; `ruleset` is the ruleset's own. QueryError for an unknown policy or controller.
     """
-    chosen: dict[str, AllocateAdl | None] = {name: None if name == HAIRCUT else policy_of(name) for name in names}
+
+    def allocator(name: str) -> AllocateAdl | None:
+        if name == HAIRCUT:
+            return None
+        return own[name] if name in own else of_ruleset(evaluation) if name == RULESET else policy_of(name)
+
+    chosen = {name: allocator(name) for name in names}
     terms, currencies = evaluation.plan.instruments, evaluation.plan.currencies
     of = [int(terms.currency[terms.number[e.demand.instrument]]) for e in events]
-    start = {key: queued(evaluation, *key) for key in dict.fromkeys(map(_side, events))}
     rank = evaluation.plan.plugged.rank
+    first = {_side(e): e.demand for e in reversed(events)}
+    start = {key: queued(evaluation, *key) for key in dict.fromkeys(map(_side, events))}
+    if rank is not None:
+        start = {key: of.ranked(first[key], rank).by_rank() for key, of in start.items()}
     against = reference or names[0]
     if against not in chosen:
-        chosen[against] = None if against == HAIRCUT else policy_of(against)
+        chosen[against] = allocator(against)
     wave = _wave(evaluation, severity)
     found = []
     for number in sorted(set(of)):
@@ -165,6 +179,15 @@ def run(
         taken[key] = [a + b for a, b in zip(taken[key], outcomes[-1].taken, strict=True)]
     sides = tuple(_over_all(ordered(start[k], first[k]), taken[k], given[k]) for k in dict.fromkeys(map(_side, events)))
     return Run(name, tuple(accounts), tuple(shares), tuple(allocations), tuple(outcomes), sides)
+
+
+def of_ruleset(evaluation: Evaluation) -> AllocateAdl:
+    """Return the policy of a ruleset, or the plugin that allocates; QueryError where it deleverages nobody."""
+    rules, plugged = evaluation.plan.deleveraging, evaluation.plan.plugged.allocate
+    if rules is None:
+        message = "the ruleset has no deleveraging to compare"
+        raise QueryError(Finding("missing_value", message, "name other policies"))
+    return plugged if plugged is not None else policy(rules.rule, **rules.parameters)
 
 
 def _wave(evaluation: Evaluation, severity: str | None) -> Wave | None:

@@ -33,16 +33,39 @@ _PERCENT = {"participation", "largest_haircut", "median_haircut", "churn"}
 _RATIOS = {"top_survivor_over_covered", "top_survivor_over_uncovered"}
 
 
-def comparison_report(comparisons: Sequence[Comparison], rows: int) -> RenderableType:
-    """Return the tables; of long lists of events `rows` are named."""
+def comparison_report(comparisons: Sequence[Comparison], rows: int, *, accounts: bool = False) -> RenderableType:
+    """Return the tables; of long lists of events, and of accounts that give, `rows` are named."""
     if not comparisons:
         return Text("No bucket is bankrupt: there is nothing to deleverage. Say --instrument, --side and --quantity.")
     parts: list[RenderableType] = []
     for c in comparisons:
         against = f"Against {c.reference}, over {len(c.events):,} event{'s' if len(c.events) > 1 else ''}"
         parts += [*_events(c, rows), Text(), _table(c, f"{c.currency}", COLUMNS), Text(), _table(c, against, AGAINST)]
+        parts += [Text(), _givers(c, rows)] if accounts else []
         parts.append(Text())
     return Group(*parts[:-1])
+
+
+def _givers(c: Comparison, rows: int) -> RenderableType:
+    """Return who gives how much under each policy, in all events together, those who give most first."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("policy", header_style="dim", no_wrap=True)
+    table.add_column("who gives", header_style="dim")
+    for run in c.runs:
+        total: dict[str, Fraction] = {}
+        paid = False
+        for names, of in zip(run.accounts, run.allocations, strict=True):
+            paid = isinstance(of, ProfitHaircut)
+            for name, x in zip(names, of.paid if isinstance(of, ProfitHaircut) else of.given, strict=True):
+                if x:
+                    total[name] = total.get(name, Fraction(0)) + x
+        # Of equal parts the account decides, so that the order of rows never shows.
+        most = sorted(total.items(), key=lambda row: (-row[1], row[0]))
+        form = money if paid else quantity
+        shown = ", ".join(f"{name} {form(float(x))}" for name, x in most[:rows]) or "nobody"
+        more = f" and {len(most) - rows:,} more" if len(most) > rows else ""
+        table.add_row(run.policy, f"{shown}{more}{' (money)' if paid and total else ''}")
+    return titled("Contracts given", table)
 
 
 def _table(c: Comparison, title: str, columns: Sequence[tuple[str, str]]) -> RenderableType:

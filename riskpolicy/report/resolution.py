@@ -29,6 +29,9 @@ def resolution_report(result: Resolution, rows: int) -> RenderableType:
     parts += [_steps(result, rows), Text(), _draws(result)]
     if result.deleveraged:
         parts += [Text(), _deleveraged(result, rows)]
+    if result.skipped:
+        parts += [Text(), Text(f"Passed over in deleveraging: {_passed_over(result)}.")]
+    parts += [Text(), *fees] if (fees := _fees(result)) else []
     for currency, left in result.residual.items():
         parts += [Text(), Text(f"Nobody pays {amount(float(left))} {currency}: the residual.", style="bold red")]
     if result.waiting:
@@ -50,6 +53,9 @@ def resolution_report(result: Resolution, rows: int) -> RenderableType:
                 style="yellow",
             ),
         ]
+    if result.plugins:
+        used = ", ".join(f"{name} {version}" for name, version in sorted(result.plugins.items()))
+        parts += [Text(), Text(f"Plugins: {used}.")]
     events, entries = result.ledger.events, len(result.ledger.entries)
     parts += [
         Text(),
@@ -119,6 +125,32 @@ def _deleveraged(result: Resolution, rows: int) -> RenderableType:
         )
         table.add_row(*cells)
     return titled("Deleveraged", table, _more(len(result.deleveraged), rows))
+
+
+def _passed_over(result: Resolution) -> str:
+    """Return why positions were passed over, and how many for each reason; the first of them by name."""
+    first: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for skipped in result.skipped:
+        first.setdefault(skipped.why, skipped.account)
+        counts[skipped.why] = counts.get(skipped.why, 0) + 1
+    reasons = sorted(counts, key=lambda why: (-counts[why], why))
+    said = [f"{why} ({first[why] if counts[why] == 1 else f'{counts[why]:,}'})" for why in reasons]
+    return ", ".join(said)
+
+
+def _fees(result: Resolution) -> list[Text]:
+    """Return what fees of liquidation and deleveraging brought to whom, by currency."""
+    brought: dict[str, dict[str, int]] = {}
+    for e in result.ledger.entries:
+        if e.what == "fee" and e.currency is not None and e.amount is not None and e.account.startswith("@"):
+            of = brought.setdefault(e.currency, {})
+            of[e.account[1:]] = of.get(e.account[1:], 0) + e.amount
+    lines = []
+    for currency, of in sorted(brought.items()):
+        parts = [f"{amount(float(quanta * result.ledger.quantum[currency]))} to {name}" for name, quanta in of.items()]
+        lines.append(Text(f"Fees in {currency}: {', '.join(parts)}."))
+    return lines
 
 
 def _more(count: int, rows: int) -> str:

@@ -5,7 +5,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+import riskpolicy as rp
 from riskpolicy.engines.policies import known
+from riskpolicy.hooks import Allocation
 from tests.venue import base, cross, text
 
 BOOK = cross(
@@ -82,6 +84,30 @@ def test_a_severity_asks_for_a_part_of_each_event(run, files):
     ]
 
 
+def test_the_ruleset_s_own_policy_and_a_plugin_s_are_compared(run, files, install):
+    class First:
+        @rp.hookimpl
+        def allocate_adl(self, demand, candidates):
+            given = [demand.contracts if c.account == "V" else 0 for c in candidates]
+            return Allocation(tuple(given), tuple(None if g else "not V" for g in given), 0)
+
+    install("first", First())
+    written = base()
+    written["deleveraging"]["take"] |= {"rule": "capped_pro_rata", "parameters": {"most": "5%"}}
+    files[0].write_text(text(written))
+    more = ("--policies", "ruleset,plugin:first,capped_pro_rata:most=5%", "--format", "json", "--accounts")
+    _, out, _ = run("adl", "compare", *files, *more)
+    ruleset, plugin, named = json.loads(out)["comparisons"][0]["policies"]
+    # 5 % of profits of 180 and 300.
+    assert float(ruleset["budget"]) == 24
+    assert {**ruleset, "policy": named["policy"], "fairness": ""} == {**named, "fairness": ""}
+    assert plugin["allocations"][0]["given"] == [{"account": "V", "contracts": 10.0}]
+    _, out, _ = run("adl", "compare", *files, "--policies", "plugin:first,queue,profit_haircut", "--accounts")
+    assert "plugin:first    V 10" in out
+    assert "queue           W 6, V 4" in out
+    assert "profit_haircut  V 25.00, W 15.00 (money)" in out
+
+
 def test_the_severity_of_the_ruleset_counts_without_another(run, files):
     written = base()
     written["deleveraging"]["severity"] = {"rule": "back_off", "start": "40%"}
@@ -110,7 +136,7 @@ def test_nothing_to_deleverage(run, files):
     status, out, _ = run("adl", "compare", *files)
     assert status == 0
     assert "No bucket is bankrupt" in out
-    assert json.loads(run("adl", "compare", *files, "--format", "json")[1]) == {"comparisons": []}
+    assert json.loads(run("adl", "compare", *files, "--format", "json")[1]) == {"comparisons": [], "plugins": {}}
 
 
 @pytest.mark.parametrize(
@@ -124,6 +150,8 @@ def test_nothing_to_deleverage(run, files):
         (("--instrument", "BTCUSDT", "--side", "long", "--quantity", "-5"), "--quantity must be a number above zero"),
         (("--instrument", "ETHUSDT", "--side", "long", "--quantity", "5"), "the ruleset has no instrument `ETHUSDT`"),
         (("--reference", "quee"), "did you mean `queue`?"),
+        (("--plot", "/no/such/folder/x.svg"), "cannot write `/no/such/folder/x.svg`"),
+        (("--policies", "plugin:nobody"), "no installed plugin is called `nobody`"),
         (("--severity", "backoff"), "did you mean `back_off`?"),
         (("--severity", "static:start=2"), "`start` is 2, not a number from 0 to 1"),
         (("--severity", "static:start=10%:least=0.2"), "least <= start <= most"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -116,3 +117,20 @@ def seconds_of(moment: datetime) -> Decimal:
 def moment_of(seconds: Fraction) -> datetime:
     """Return the instant of seconds since 1970, to the microsecond."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(seconds * 10**6))
+
+
+def parameter(value: object) -> object:
+    """Return a parameter as code takes it: numbers and percentages as fractions, also in lists; all else as it is."""
+    if isinstance(value, Mapping):
+        return {name: parameter(of) for name, of in value.items()}
+    if isinstance(value, list | tuple):
+        return [parameter(of) for of in value]
+    if isinstance(value, Decimal):
+        return Fraction(value)
+    if not isinstance(value, str):
+        return value
+    try:
+        percent = value.endswith("%")
+        return Fraction(parse_decimal(value[:-1].rstrip())) / 100 if percent else Fraction(parse_decimal(value))
+    except NumberError:
+        return value

@@ -25,6 +25,7 @@ from riskpolicy.engines.policies import policy as policy_of
 from riskpolicy.errors import Place, PluginError, QueryError, RulesetError
 from riskpolicy.hooks import Hooked, resolve_hook, resolve_plugins
 from riskpolicy.hooks.verified import allocating, executing, ranking, splitting
+from riskpolicy.numbers import parameter
 from riskpolicy.plan.plan import Plan, Plugged
 from riskpolicy.ruleset.catalog import find_version, is_path
 from riskpolicy.ruleset.loader import LoadedRuleset, load_ruleset
@@ -169,7 +170,8 @@ def allocator(plugin: str, *, plugins: Collection[str] | None = None) -> Allocat
 
 
 def _compiled(loaded: LoadedRuleset, allowed: Collection[str] | None) -> Policy:
-    chosen = resolve_plugins([p.plugin for p in loaded.ruleset.functions], allowed)
+    named, parameters = [p.plugin for p in loaded.ruleset.functions], _parameters(loaded)
+    chosen = resolve_plugins(named, allowed, parameters)
     plan = compile_ruleset(loaded, chosen.functions)
     if plan.deleveraging is not None and plan.deleveraging.rule != "plugin":
         try:
@@ -191,6 +193,13 @@ def _at(loaded: LoadedRuleset, error: QueryError, key: str) -> RulesetError:
     return RulesetError([replace(finding, place=place) for finding in error.findings])
 
 
+def _parameters(loaded: LoadedRuleset) -> dict[str, dict[str, object]]:
+    """Return the parameters that a ruleset gives plugins, by name."""
+    return {
+        name: {key: parameter(value) for key, value in given.items()} for name, given in loaded.ruleset.plugins.items()
+    }
+
+
 def _plugged(loaded: LoadedRuleset, allowed: Collection[str] | None) -> Plugged:
     """Resolve the plugins that a ruleset names where the rule stands; PluginError, there, for one that does not fit."""
 
@@ -201,7 +210,7 @@ def _plugged(loaded: LoadedRuleset, allowed: Collection[str] | None) -> Plugged:
         if at is None:
             return None
         try:
-            return resolve_hook(at, hook, allowed)
+            return resolve_hook(at, hook, allowed, _parameters(loaded))
         except PluginError as error:
             place = loaded.document.value_place(path)
             raise PluginError([replace(finding, place=place) for finding in error.findings]) from error.__cause__

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import riskpolicy as rp
-from riskpolicy.engines.core.fees import FeeDue
+from riskpolicy.hooks import FeeDue, with_parameters
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Drift:
     referee_discount: Fraction = Fraction(5, 100)
     referrer_reward: Fraction = Fraction(15, 100)
     filler_reward: Fraction = Fraction(10, 100)
+
+    @rp.hookimpl
+    def configured(self, parameters: Mapping[str, object]) -> Drift:
+        """Return the plugin with the fields that a ruleset names."""
+        return with_parameters(self, parameters)
 
     @rp.hookimpl
     def split_fees(self, fees: Sequence[FeeDue]) -> Sequence[Mapping[str, int]]:

@@ -26,8 +26,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import riskpolicy as rp
-from riskpolicy.engines.core.adl import Allocation, Candidate, Demand
-from riskpolicy.engines.core.fees import FeeDue
+from riskpolicy.hooks import Allocation, Candidate, Demand, FeeDue, with_parameters
 
 #: How many counterparties are tried for one liquidated position.
 MOST = 500
@@ -82,6 +81,11 @@ class Dydx:
         taken = OWN.intersection(self.unconditional)
         if taken:
             raise ValueError(f"`{min(taken)}` is a receiver of its own; name the unconditional share otherwise")
+
+    @rp.hookimpl
+    def configured(self, parameters: Mapping[str, object]) -> Dydx:
+        """Return the plugin with the fields that a ruleset names."""
+        return with_parameters(self, parameters)
 
     @rp.hookimpl
     def laws(self) -> Sequence[str]:

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import riskpolicy as rp
-from riskpolicy.engines.core.adl import Candidate, Demand
-from riskpolicy.engines.core.fees import FeeDue
+from riskpolicy.hooks import Candidate, Demand, FeeDue, with_parameters
 
 
 def index(demand: Demand, candidate: Candidate) -> Fraction:
@@ -36,6 +35,11 @@ class Hyperliquid:
     def __post_init__(self) -> None:
         if not 0 <= self.vault_share <= 1:
             raise ValueError(f"vault_share must be a part of 1, not {self.vault_share}")
+
+    @rp.hookimpl
+    def configured(self, parameters: Mapping[str, object]) -> Hyperliquid:
+        """Return the plugin with the fields that a ruleset names."""
+        return with_parameters(self, parameters)
 
     @rp.hookimpl
     def rank_adl(self, demand: Demand, candidates: Sequence[Candidate]) -> Sequence[Fraction]:

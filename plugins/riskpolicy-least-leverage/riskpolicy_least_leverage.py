@@ -18,7 +18,7 @@ from fractions import Fraction
 from itertools import groupby
 
 import riskpolicy as rp
-from riskpolicy.engines.core.adl import Allocation, Candidate, Demand
+from riskpolicy.hooks import Allocation, Candidate, Demand
 
 ZERO = Fraction(0)
 

@@ -46,7 +46,8 @@ def new(name: str, directory: str | None) -> None:
 @click.argument("name")
 @click.option("--examples", default=200, show_default=True, type=click.IntRange(1), help="Books tried for each law.")
 @click.option("--seed", default=0, show_default=True, type=int, help="Other books for another seed.")
-def conformance(name: str, examples: int, seed: int) -> None:
+@click.option("--fund", "funds", multiple=True, help="Id of a fund of the ruleset, which pays no rebates; repeatable.")
+def conformance(name: str, examples: int, seed: int, funds: tuple[str, ...]) -> None:
     """Hold the installed plugin NAME to what its hooks must keep and to the laws that it declares.
 
     A law that is broken is shown by the smallest book that breaks it. Exit status 0: all hold; 1: one is broken;
@@ -54,7 +55,7 @@ def conformance(name: str, examples: int, seed: int) -> None:
     """
     from riskpolicy.testing.conformance import check_plugin
 
-    report = check_plugin(name, examples=examples, seed=seed)
+    report = check_plugin(name, examples=examples, seed=seed, funds=funds)
     click.echo(str(report))
     if report.broken:
         raise SystemExit(1)

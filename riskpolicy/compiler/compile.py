@@ -16,7 +16,7 @@ from riskpolicy.compiler.trigger import AMOUNTS, NotASumError, compile_trigger
 from riskpolicy.errors import RulesetError, one_of, suggestion
 from riskpolicy.expressions.tree import Tree
 from riskpolicy.expressions.units import MONEY, PRICE, UnitCheck
-from riskpolicy.numbers import NumberError, exact, parse_decimal
+from riskpolicy.numbers import exact, parameter
 from riskpolicy.plan.plan import (
     OF_INSTRUMENT,
     Collateral,
@@ -412,7 +412,7 @@ class _Compiler:
             price=price,
             fee=Fraction(take.fee),
             rule=take.rule,
-            parameters={name: _parameter(value) for name, value in take.parameters.items()},
+            parameters={name: parameter(value) for name, value in take.parameters.items()},
             plugin=take.plugin,
             ranks=written.plugin,
             again=written.again,
@@ -464,23 +464,10 @@ def _fraction(value: Decimal | None) -> Fraction | None:
 
 
 def _severity(written: WrittenSeverity) -> SeverityRule:
-    parameters = {name: _parameter(value) for name, value in written.parameters.items()}
+    parameters = {name: parameter(value) for name, value in written.parameters.items()}
     return SeverityRule(
         written.rule, parameters, Fraction(written.start), Fraction(written.least), Fraction(written.most)
     )
-
-
-def _parameter(value: object) -> object:
-    """Return a policy's parameter: numbers and percentages as fractions, all else as it is written."""
-    if isinstance(value, Decimal):
-        return Fraction(value)
-    if not isinstance(value, str):
-        return value
-    try:
-        percent = value.endswith("%")
-        return Fraction(parse_decimal(value[:-1].rstrip())) / 100 if percent else Fraction(parse_decimal(value))
-    except NumberError:
-        return value
 
 
 def _ramp(ramp: WrittenRamp | None) -> Ramp | None:

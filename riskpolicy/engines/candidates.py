@@ -50,9 +50,9 @@ class Queued:
         """Return the candidates, as they stand, with the scores and ranks that a plugin gives them for a demand."""
         return replace(self, candidates=tuple(ranked(self.candidates, rank(demand, self.candidates))))
 
-    def by_rank(self) -> Queued:
-        """Return the candidates in the order of their ranks."""
-        order = sorted(range(len(self.candidates)), key=lambda k: self.candidates[k].rank)
+    def in_order_of(self, ranked: Queued) -> Queued:
+        """Return the candidates, as they are, in the order of the ranks that the same ones have otherwise."""
+        order = sorted(range(len(self.candidates)), key=lambda k: ranked.candidates[k].rank)
         rows: tuple[tuple[Any, ...], ...] = (self.positions, self.candidates, self.buckets, self.conversions)
         return Queued(*(tuple(column[k] for k in order) for column in rows))
 

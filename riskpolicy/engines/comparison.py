@@ -119,7 +119,8 @@ def compare(
     first = {_side(e): e.demand for e in reversed(events)}
     start = {key: queued(evaluation, *key) for key in dict.fromkeys(map(_side, events))}
     if rank is not None:
-        start = {key: of.ranked(first[key], rank).by_rank() for key, of in start.items()}
+        # A plugin is always asked with the ruleset's own ranks; only the order in which they are shown is its.
+        start = {key: of.in_order_of(of.ranked(first[key], rank)) for key, of in start.items()}
     against = reference or names[0]
     if against not in chosen:
         chosen[against] = allocator(against)

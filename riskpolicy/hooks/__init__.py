@@ -2,6 +2,7 @@
 
 from riskpolicy.engines.core.adl import Allocation, Candidate, Demand
 from riskpolicy.engines.core.fees import FeeDue
+from riskpolicy.hooks.parameters import with_parameters
 from riskpolicy.hooks.resolve import Hooked, Resolved, resolve_hook, resolve_plugins
 from riskpolicy.hooks.specs import hookimpl
 
@@ -15,4 +16,5 @@ __all__ = [
     "hookimpl",
     "resolve_hook",
     "resolve_plugins",
+    "with_parameters",
 ]

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import inspect
+import re
+import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import pluggy
 
 from riskpolicy.engines.core.adl import LAWS
 from riskpolicy.errors import Finding, PluginError, one_of, suggestion
-from riskpolicy.hooks.specs import GROUP, HOOKS, Hooks
+from riskpolicy.hooks.specs import GROUP, HOOKS, SPECIFICATION, Hooks
 from riskpolicy.vocabulary import CONSTANTS, FUNCTIONS, NAMES, ExpressionFunction
+
+#: The parameters of plugins, by name.
+Parameters: TypeAlias = Mapping[str, Mapping[str, object]]
 
 _UNITS = ("money", "price", "contracts", "ratio", "time")
 
@@ -26,18 +33,21 @@ class Resolved:
     versions: Mapping[str, str]
 
 
-def resolve_plugins(names: Sequence[str], allowed: Collection[str] | None = None) -> Resolved:
+def resolve_plugins(
+    names: Sequence[str], allowed: Collection[str] | None = None, parameters: Parameters = MappingProxyType({})
+) -> Resolved:
     """Return what the named plugins implement. Nothing is imported that is not named, installed and allowed.
 
-    `allowed` None allows every installed plugin. PluginError for one that is missing, doubled, not allowed or
-    broken, that misspells a hook, has other arguments than the hook or defaults, or implements none.
+    `allowed` None allows every installed plugin; `parameters` are those of plugins, by name. PluginError for one that
+    is missing, doubled, not allowed or broken, that misspells a hook, has other arguments than the hook or defaults, or
+    implements none.
     """
     if not names:
         return Resolved((), {})
     chosen = {name: _entry(name, allowed) for name in dict.fromkeys(names)}
     functions: list[ExpressionFunction] = []
     for name, entry in chosen.items():
-        functions += _functions(name, _version(entry), _plugin(name, entry))
+        functions += _functions(name, _version(entry), _plugin(name, entry, parameters.get(name)))
     twice = {f.name for f in functions if sum(g.name == f.name for g in functions) > 1}
     if twice:
         message = f"more than one plugin has a function {one_of(sorted(twice))}"
@@ -60,8 +70,12 @@ class Hooked:
         return PluginError(Finding("hook_result", f"plugin `{self.plugin}` {self.version}: {message}", hint))
 
 
-def resolve_hook(plugin: str, hook: str, allowed: Collection[str] | None = None) -> Hooked:
-    """Return a hook of a plugin; PluginError as in `resolve_plugins`, and where the plugin does not implement it.
+def resolve_hook(
+    plugin: str, hook: str, allowed: Collection[str] | None = None, parameters: Parameters = MappingProxyType({})
+) -> Hooked:
+    """Return a hook of a plugin, as its parameters configure it.
+
+    PluginError as in `resolve_plugins`, and where the plugin does not implement it.
 
     What it returns is not yet verified: see hooks.verified.
     """
@@ -69,7 +83,7 @@ def resolve_hook(plugin: str, hook: str, allowed: Collection[str] | None = None)
         hint = suggestion(hook, HOOKS) or f"hooks: {one_of(HOOKS)}"
         raise PluginError(Finding("unknown_hook", f"there is no hook `{hook}`", hint))
     entry = _entry(plugin, allowed)
-    return _hooked(plugin, _version(entry), _plugin(plugin, entry), hook)
+    return _hooked(plugin, _version(entry), _plugin(plugin, entry, parameters.get(plugin)), hook)
 
 
 def hooks_of(plugin: object, name: str) -> dict[str, Hooked]:
@@ -84,7 +98,9 @@ def installed_hooks(plugin: str, allowed: Collection[str] | None = None) -> dict
 
 
 def _all_hooks(plugin: str, version: str, manager: pluggy.PluginManager) -> dict[str, Hooked]:
-    able = [hook for hook in HOOKS if hook != "laws" and getattr(manager.hook, hook).get_hookimpls()]
+    able = [
+        hook for hook in HOOKS if hook not in ("laws", "configured") and getattr(manager.hook, hook).get_hookimpls()
+    ]
     return {hook: _hooked(plugin, version, manager, hook) for hook in able}
 
 
@@ -105,10 +121,16 @@ def _called(plugin: str, version: str, manager: pluggy.PluginManager, hook: str,
     try:
         results = getattr(manager.hook, hook)(**given)
     except Exception as error:
-        message = f"plugin `{plugin}` {version}: `{hook}` raised {type(error).__name__}: {error}"
+        message = f"plugin `{plugin}` {version}: `{hook}` raised {type(error).__name__}: {error}{_where(error)}"
         raise PluginError(Finding("plugin_broken", message, "report it to its author")) from error
     # pluggy leaves out an implementation that returns None.
     return results[0] if results else None
+
+
+def _where(error: Exception) -> str:
+    """Return the file and line in which an error was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
 def _laws(plugin: str, version: str, manager: pluggy.PluginManager) -> tuple[str, ...]:
@@ -144,17 +166,35 @@ def _entry(name: str, allowed: Collection[str] | None) -> EntryPoint:
     return next(iter(found.values()))
 
 
-def _plugin(name: str, entry: EntryPoint) -> pluggy.PluginManager:
-    """Import a plugin into a manager of its own and hold its implementations against the specifications."""
+def _plugin(name: str, entry: EntryPoint, parameters: Mapping[str, object] | None = None) -> pluggy.PluginManager:
+    """Import a plugin into a manager of its own and hold its implementations against the specifications.
+
+    With parameters it is the object that `configured` returns.
+    """
     try:
         plugin = entry.load()
     except Exception as error:
         message = f"plugin `{name}` ({entry.value}) cannot be imported: {type(error).__name__}: {error}"
         raise PluginError(Finding("plugin_broken", message, "reinstall it, or report it to its author")) from error
-    return _manager(name, plugin)
+    manager = _manager(name, plugin)
+    if parameters is None:
+        return manager
+    if not manager.hook.configured.get_hookimpls():
+        message = f"plugin `{name}` takes no parameters: it does not implement `configured`"
+        raise PluginError(Finding("missing_hook", message, "take its parameters out of `plugins`"))
+    made = _called(name, _version(entry), manager, "configured", {"parameters": parameters})
+    if made is None:
+        raise PluginError(Finding("hook_result", f"plugin `{name}`: `configured` returned nothing"))
+    return _manager(name, made)
 
 
 def _manager(name: str, plugin: object) -> pluggy.PluginManager:
+    written_for = getattr(plugin, "specification", None)
+    if written_for is not None and (not isinstance(written_for, int) or written_for > SPECIFICATION):
+        message = (
+            f"plugin `{name}` is written for specification {written_for} of the hooks, and this is {SPECIFICATION}"
+        )
+        raise PluginError(Finding("hook_signature", message, "install a riskpolicy that has it, or an older plugin"))
     manager = pluggy.PluginManager("riskpolicy")
     manager.add_hookspecs(Hooks)
     _plain(name, plugin, manager)
@@ -166,8 +206,16 @@ def _manager(name: str, plugin: object) -> pluggy.PluginManager:
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        message = f"plugin `{name}`: {str(error).splitlines()[0]}"
-        raise PluginError(Finding("unknown_hook", message, f"hooks: {one_of(HOOKS)}")) from None
+        # pluggy's own message shows the address of the object.
+        found = re.match(r"unknown hook '(\w+)'", str(error))
+        word = found.group(1) if found else ""
+        message = f"plugin `{name}` implements `{word}`, which is no hook" if word else f"plugin `{name}`: {error}"
+        hint = suggestion(word, HOOKS) or f"hooks: {one_of(HOOKS)}"
+        raise PluginError(Finding("unknown_hook", message, hint)) from None
+    for hook in HOOKS:
+        if callable(getattr(plugin, hook, None)) and not getattr(manager.hook, hook).get_hookimpls():
+            message = f"plugin `{name}` has `{hook}`, which is not marked as an implementation of the hook"
+            raise PluginError(Finding("hook_signature", message, "decorate it with `@riskpolicy.hookimpl`"))
     # By `specname` one plugin can implement a hook under several names; only one of them could count.
     twice = [hook for hook in HOOKS if len(getattr(manager.hook, hook).get_hookimpls()) > 1]
     if twice:

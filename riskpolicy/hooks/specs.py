@@ -13,7 +13,7 @@ from riskpolicy.engines.execution import Execution
 from riskpolicy.vocabulary import ExpressionFunction
 
 #: Grows when a hook changes; plugins are checked against the hooks of this version.
-SPECIFICATION = 2
+SPECIFICATION = 3
 GROUP = "riskpolicy.plugins"
 
 hookspec = pluggy.HookspecMarker("riskpolicy")
@@ -51,6 +51,13 @@ class Hooks:
     @hookspec
     def execution(self, markets: Mapping[str, Mapping[str, Fraction | None]]) -> Execution:  # type: ignore[empty-body]
         """Return the execution model of a snapshot, from the numbers of `markets` by instrument and column."""
+
+    @hookspec
+    def configured(self, parameters: Mapping[str, object]) -> object:
+        """Return the plugin as a ruleset configures it: an object with the same hooks. Called once, at load.
+
+        Numbers and percentages are fractions; ValueError for a parameter that makes no sense.
+        """
 
     @hookspec
     def laws(self) -> Sequence[str]:  # type: ignore[empty-body]

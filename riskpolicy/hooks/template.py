@@ -66,7 +66,7 @@ def test_it_keeps_its_laws():
 _README = """\
 # riskpolicy-{name}
 
-A plugin for riskpolicy. Install it with `pip install .`, hold it to its laws with `pytest`, and name it in a ruleset:
+A plugin for riskpolicy. `pip install -e '.[test]'` installs it, `pytest` holds it to its laws, and a ruleset names it:
 
 ```yaml
 deleveraging:

@@ -190,7 +190,7 @@ def split_fault(fee: FeeDue, parts: Mapping[Any, Any], funds: Collection[str] = 
         if quanta < 0 and name in funds:
             return f"has the fund `{name}` pay {-quanta} of {of}; name an outside party for rebates"
     total = sum(parts.values())
-    return None if total == fee.amount else f"gives away {total} of {of}"
+    return None if total == fee.amount else f"splits {of} into parts that sum to {total}"
 
 
 def executing(hooked: Hooked, markets: Mapping[str, Mapping[str, Fraction | None]]) -> Execution:

@@ -23,6 +23,7 @@ def check_ruleset(ruleset: Ruleset, document: Document) -> list[Finding]:
     _waterfall(check, ruleset)
     _take(check, ruleset)
     _severity(check, ruleset)
+    _plugins(check, ruleset)
     _regime(check, ruleset)
     if ruleset.fees is not None:
         _fees(check, ruleset, ruleset.fees)
@@ -148,6 +149,25 @@ def _take(check: _Check, ruleset: Ruleset) -> None:
         return
     message = f"the plugin `{take.plugin}` allocates nothing under `rule: {take.rule}`"
     check.fault("take_form", message, "say `rule: plugin`", ("deleveraging", "take", "plugin"))
+
+
+def _plugins(check: _Check, ruleset: Ruleset) -> None:
+    """Refuse parameters of plugins that the ruleset names nowhere."""
+    rules, fees = ruleset.deleveraging, ruleset.fees
+    named = {function.plugin for function in ruleset.functions}
+    named |= {
+        name
+        for name in (
+            None if rules is None else rules.plugin, None if rules is None else rules.take.plugin,
+            None if fees is None else fees.plugin, ruleset.liquidation.execution,
+        )
+        if name is not None
+    }  # fmt: skip
+    for name in ruleset.plugins:
+        if name not in named:
+            message = f"plugin `{name}` has parameters, and no rule names it"
+            hint = suggestion(name, sorted(named)) or "name it where its rule stands, or take the parameters out"
+            check.fault("unknown_reference", message, hint, ("plugins", name))
 
 
 def _severity(check: _Check, ruleset: Ruleset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 from riskpolicy.ruleset.deleveraging import Deleveraging
@@ -13,6 +14,9 @@ from riskpolicy.ruleset.liquidation import Liquidation
 from riskpolicy.ruleset.margin import Margin
 from riskpolicy.ruleset.waterfall import Layer, Regime
 from riskpolicy.ruleset.written import Field, Id, Instant, Text, Written
+
+#: What a plugin may be given: numbers, percentages and words, also in lists and by name.
+Parameter = bool | int | Decimal | str | list[bool | int | Decimal | str] | dict[str, bool | int | Decimal | str]
 
 
 class Plugin(Written):
@@ -34,6 +38,9 @@ class Ruleset(Written):
     funds: tuple[Fund, ...] = Field(default=(), description="pools of money that steps and layers name")
     instruments: tuple[Instruments, ...] = Field(min_length=1, description="what is traded, in groups of equal terms")
     functions: tuple[Plugin, ...] = Field(default=(), description="plugins whose functions the expressions use")
+    plugins: dict[Id, dict[Id, Parameter]] = Field(
+        default={}, description="the parameters of plugins that are named elsewhere, by plugin"
+    )
     margin: Margin = Field(description="what a position must have behind it")
     liquidation: Liquidation = Field(description="when a bucket is liquidated, in which order, by which steps")
     waterfall: tuple[Layer, ...] = Field(min_length=1, description="who pays a bucket's deficit, in order")

@@ -5,7 +5,7 @@ A law that fails is shown by the smallest book that breaks it. Needs hypothesis,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -63,10 +63,11 @@ class _Check:
     says: Callable[[Any], str | None]
 
 
-def check_plugin(plugin: str | object, *, examples: int = 200, seed: int = 0) -> Report:
+def check_plugin(plugin: str | object, *, examples: int = 200, seed: int = 0, funds: Collection[str] = ()) -> Report:
     """Hold a plugin, by its installed name or as the object itself, to what its hooks must keep and to its own laws.
 
-    `examples` books are tried for each law, the same ones for one seed; 1 or more. PluginError where the plugin
+    `examples` books are tried for each law, the same ones for one seed; 1 or more. `funds` are the ids of the ruleset's
+    funds, which pay no rebates. PluginError where the plugin
     implements no hook, or where hypothesis is not installed.
     """
     try:
@@ -76,7 +77,7 @@ def check_plugin(plugin: str | object, *, examples: int = 200, seed: int = 0) ->
         raise PluginError(Finding("plugin_broken", "the conformance kit needs hypothesis", hint)) from None
     name = plugin if isinstance(plugin, str) else _name(plugin)
     hooks = installed_hooks(plugin) if isinstance(plugin, str) else hooks_of(plugin, name)
-    checks = [check for hook, of in _CHECKS.items() if hook in hooks for check in of(hooks[hook])]
+    checks = [check for hook, of in _CHECKS.items() if hook in hooks for check in of(hooks[hook], funds)]
     if not checks:
         message = f"plugin `{name}` implements no hook that has laws"
         raise PluginError(Finding("missing_hook", message, f"hooks with laws: {', '.join(_CHECKS)}"))
@@ -91,9 +92,9 @@ def check_plugin(plugin: str | object, *, examples: int = 200, seed: int = 0) ->
     return Report(name, tuple(held), tuple(broken))
 
 
-def conforms(plugin: str | object, *, examples: int = 200, seed: int = 0) -> Report:
+def conforms(plugin: str | object, *, examples: int = 200, seed: int = 0, funds: Collection[str] = ()) -> Report:
     """Return the report of `check_plugin`; AssertionError with it where a law is broken. For a plugin's own tests."""
-    report = check_plugin(plugin, examples=examples, seed=seed)
+    report = check_plugin(plugin, examples=examples, seed=seed, funds=funds)
     if report.broken:
         raise AssertionError(str(report))
     return report
@@ -105,7 +106,7 @@ def _name(plugin: object) -> str:
     return name if isinstance(name, str) else type(plugin).__name__
 
 
-def _of_allocation(hooked: Hooked) -> Iterator[_Check]:
+def _of_allocation(hooked: Hooked, _: Collection[str]) -> Iterator[_Check]:
     allocate = allocating(replace(hooked, laws=()))
 
     def holding(of: str) -> Callable[[Book], str | None]:
@@ -115,7 +116,7 @@ def _of_allocation(hooked: Hooked) -> Iterator[_Check]:
         yield _Check("allocate_adl", of, books(odd=of in _ODD), holding(of))
 
 
-def _of_ranking(hooked: Hooked) -> Iterator[_Check]:
+def _of_ranking(hooked: Hooked, _: Collection[str]) -> Iterator[_Check]:
     rank = ranking(hooked)
 
     def repeatable(book: Book) -> str | None:
@@ -130,8 +131,8 @@ def _of_ranking(hooked: Hooked) -> Iterator[_Check]:
     yield _Check("rank_adl", "exact and repeatable", books(odd=True), repeatable)
 
 
-def _of_split(hooked: Hooked) -> Iterator[_Check]:
-    split = splitting(hooked)
+def _of_split(hooked: Hooked, funds: Collection[str]) -> Iterator[_Check]:
+    split = splitting(hooked, funds)
 
     def exactly(fees: Sequence[FeeDue]) -> str | None:
         # What a resolution would refuse does not pass here: the split is the verified one.
@@ -148,7 +149,7 @@ def _of_split(hooked: Hooked) -> Iterator[_Check]:
     yield _Check("split_fees", "exact", fees_due(), exactly)
 
 
-def _of_execution(hooked: Hooked) -> Iterator[_Check]:
+def _of_execution(hooked: Hooked, _: Collection[str]) -> Iterator[_Check]:
     def quoted(model: Execution, ask: Ask, times: int = 1) -> list[tuple[Fraction, Fraction]]:
         fills = model.quote("BTC", ask.quantity * times, ask.mark, ask.limit)
         return [(fill.quantity, fill.price) for fill in fills]
@@ -174,7 +175,7 @@ def _of_execution(hooked: Hooked) -> Iterator[_Check]:
     yield _Check("execution", "a larger order fills no less", asks(), grows)
 
 
-def _of_functions(hooked: Hooked) -> Iterator[_Check]:
+def _of_functions(hooked: Hooked, _: Collection[str]) -> Iterator[_Check]:
     from hypothesis import strategies as st
 
     numbers = st.one_of(st.integers(-5, 5).map(float), st.floats(-1e6, 1e6, allow_nan=False, allow_subnormal=False))
@@ -224,7 +225,7 @@ def _apart(function: ExpressionFunction, arguments: tuple[float, ...]) -> str | 
 
 
 #: What each hook is held to.
-_CHECKS: dict[str, Callable[[Hooked], Iterator[_Check]]] = {
+_CHECKS: dict[str, Callable[[Hooked, Collection[str]], Iterator[_Check]]] = {
     "rank_adl": _of_ranking,
     "allocate_adl": _of_allocation,
     "split_fees": _of_split,

@@ -109,7 +109,7 @@ def test_a_law_that_does_not_exist_is_refused_at_load():
 @pytest.mark.parametrize(
     ("split", "says"),
     [
-        ([{"fees": 10}], None), ([{"main": 4, "fees": 6}], None), ([{"fees": 9}], "gives away 9 of a taker fee of 10"),
+        ([{"fees": 10}], None), ([{"main": 4, "fees": 6}], None), ([{"fees": 9}], "parts that sum to 9"),
         ([{"fees": 10.0}], "whole quanta"), ([], "other than the 1 fees"), ([{"": 10}], "which is no name"),
     ],
 )  # fmt: skip
@@ -170,7 +170,7 @@ def test_a_comparison_is_by_the_ranking_that_the_ruleset_names(install):
     evaluation = venue.evaluate(rules(plugin="reverse"), book())
     (compared,) = compare(evaluation, bankruptcies(evaluation), ["queue"])
     (allocation,) = compared.runs[0].allocations
-    given = dict(zip("WXY", allocation.given, strict=True))
+    given = dict(zip(compared.runs[0].accounts[0], allocation.given, strict=True))
     assert {name: size for name, size in given.items() if size} == taken(evaluation.resolve())
     assert compared.rows[0].rank_inversions == 0
 
@@ -260,7 +260,7 @@ def test_the_kit_prints_the_smallest_book_that_breaks_a_law():
     [
         (Plugin(rank=[F(1)] * 99), "rank_adl", "99 scores"),
         (type("Half", (), {"split_fees": rp.hookimpl(lambda self, fees: [{"fees": f.amount // 2} for f in fees])})(),
-         "split_fees", "gives away 0 of"),
+         "split_fees", "parts that sum to 0"),
     ],
     ids=["rank", "split"],
 )  # fmt: skip

@@ -24,6 +24,8 @@ from riskpolicy.snapshot import Snapshot
 @click.option(
     "--what-if", "changed", multiple=True, metavar="NAME=VALUE", help="Suppose a size, leverage, margin or profit."
 )
+@click.option("--to-rank", type=int, help="In `changes`: what would move it to this rank, instead of one light down.")
+@click.option("--to-light", type=int, help="In `changes`: what would move it to this light.")
 @click.option("--hedge", help="Another account whose opposite position counts as the hedge.")
 @click.option("--weights", metavar="FIRST,LAST", help="Weights of the two scenarios, for their mean.")
 @click.option(
@@ -38,9 +40,10 @@ from riskpolicy.snapshot import Snapshot
 @plugin_option
 def exposure(
     ruleset: str, snapshot: str | None, account: str | None, instrument: str | None,
-    side: Literal["long", "short"] | None, order: str | None, changed: tuple[str, ...], hedge: str | None,
-    weights: str | None, execution: Literal["book", "linear", "power", "sqrt"] | None, public: str | None,
-    format_: str, plugins: tuple[str, ...],
+    side: Literal["long", "short"] | None, order: str | None, changed: tuple[str, ...], to_rank: int | None,
+    to_light: int | None, hedge: str | None, weights: str | None,
+    execution: Literal["book", "linear", "power", "sqrt"] | None, public: str | None, format_: str,
+    plugins: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Show where a position stands in the deleveraging queue, what must happen to reach it, and what it would lose.
 
@@ -73,10 +76,12 @@ def exposure(
         if changed:
             found = found.what_if(**_changes(changed))
         said = found.to_dict()
+        if (to_rank, to_light) != (None, None):
+            said["changes"] = found.changes(to_rank, light=to_light).to_dict()
     if format_ == "json":
         show_json({**said, "ccxt": found.to_ccxt(), "plugins": dict(policy.plugins)})
         return
-    show(exposure_report(found))
+    show(exposure_report(found, to_rank, to_light))
 
 
 def _weights(text: str | None) -> dict[str, str] | None:

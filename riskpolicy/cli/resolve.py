@@ -17,6 +17,7 @@ from riskpolicy.cli.common import (
     snapshot_argument,
 )
 from riskpolicy.engines.core.events import read_events
+from riskpolicy.errors import Finding, QueryError, suggestion
 from riskpolicy.policy import load
 from riskpolicy.report.resolution import resolution_report
 from riskpolicy.report.text import reason_tree
@@ -64,6 +65,10 @@ def resolve(
             found = policy.place(rule)
             return f"{Path(found.file).name}:{found.line}"
 
+        known = {str(label) for label in read.ids("positions", "account").labels}
+        if account is not None and account not in known and not account.startswith("@"):
+            message = f"the snapshot has no account `{account}`"
+            raise QueryError(Finding("unknown_id", message, suggestion(account, sorted(known))))
         chain = result.explain(account) if account is not None else result.explain_draw(layer or "")
         show(reason_tree(chain, place))
         return

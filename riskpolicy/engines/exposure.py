@@ -53,18 +53,29 @@ class Reached:
     """The first or the last contract of a position that is taken; of socialised losses, the first share of one that
     its account pays, and where its shares are all the profit of the position.
 
-    `contracts` are those bankrupt on the other side that reach it: for the first, more than the contracts ahead; for
-    the last, as many as are ahead and its own. They count everybody ahead, also who might be passed over; None where
-    the ruleset takes by another order than the rank. What follows is sought when it is first read.
+    What follows is sought when it is first read.
     """
 
     which: Literal["first", "last"]
-    contracts: Fraction | None
+    _ranked: Fraction | None = field(repr=False)
     _of: _Source = field(repr=False, compare=False)
 
     @once
     def _step(self) -> int | None:
         return self._of.step(self.which)
+
+    @property
+    def contracts(self) -> Fraction | None:
+        """The contracts bankrupt on the other side that reach it.
+
+        Where the ruleset takes by rank: for the first more than the contracts ahead, for the last as many as are ahead
+        and its own; everybody ahead counts, also who might be passed over. By another rule it is what is closed against
+        its side at that move, None where no move reaches it.
+        """
+        step, search = (None if self._ranked is not None else self._step), self._of.search
+        if step is None or search is None or not self._of.takes:
+            return self._ranked
+        return search.at(step).closed
 
     @property
     def move(self) -> Fraction | None:
@@ -460,6 +471,9 @@ def exposure(
         evaluation = _ordered(evaluation, account, instrument, order, _held(bound, code, number_, side), side)
         bound, code = evaluation.bound, _code(evaluation.bound, account)
     position = _held(bound, code, number_, side)
+    if position < 0 and side is not None and order is None and _held(bound, code, number_, None) >= 0:
+        message = f"`{account}` holds no {side} in {bound.plan.instruments.symbols[number_]}, but the other side"
+        raise QueryError(Finding("unknown_id", message, "leave the side out"))
     chosen = None if weights is None else (_weight(weights, "first"), _weight(weights, "last"))
     if chosen is not None and not sum(chosen):
         raise QueryError(Finding("not_positive", "all weights are zero", "say `first` and `last`, one above zero"))

@@ -29,13 +29,15 @@ class Taken:
     """What a resolution takes of a position: unsigned contracts, their value at its prices, what is lost at the mark.
 
     Money is in the settlement currency of the instrument; for an inverse the value is by contracts too. `fees` are of
-    deleveraging. `shared` is what its account pays of others' losses, `profit` what the position has gained then.
+    deleveraging, `closed` all the contracts that are taken of its side. `shared` is what its account pays of others'
+    losses, `profit` what the position has gained then.
     """
 
     contracts: Fraction = ZERO
     priced: Fraction = ZERO
     lost: Fraction = ZERO
     fees: Fraction = ZERO
+    closed: Fraction = ZERO
     shared: Fraction = ZERO
     profit: Fraction = ZERO
 
@@ -99,16 +101,14 @@ class Search:
             if not step or "missing_value" in error.codes:
                 raise
             return Taken()
-        mine = [
-            d
-            for d in result.taken_from(self.account)
-            if d.instrument == self.symbol and (d.quantity < 0) == self.short and d.against != self.account
-        ]
+        side = [d for d in result.deleveraged if d.instrument == self.symbol and (d.quantity < 0) == self.short]
+        mine = [d for d in side if d.account == self.account != d.against]
         return Taken(
             sum((abs(d.quantity) for d in mine), ZERO),
             sum((abs(d.quantity) * d.price for d in mine), ZERO),
             sum((d.lost for d in mine), ZERO) / self.conversion,
             self._fees(mine),
+            sum((abs(d.quantity) for d in side), ZERO),
             self._shared(result),
             self._profit(evaluation) if self.socialising else ZERO,
         )

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from riskpolicy.engines.exposure import Exposure, Reached
 from riskpolicy.engines.exposure_public import Pair, PublicExposure
+from riskpolicy.numbers import decimal_text, fraction_text
 from riskpolicy.report.text import amount, plain_table, price, quantity
 
 _SAYS = {
@@ -21,8 +22,8 @@ _SAYS = {
 }
 
 
-def exposure_report(found: Exposure) -> RenderableType:
-    """Return the report: standing, what reaches it, what it costs, what would change it."""
+def exposure_report(found: Exposure, rank: int | None = None, light: int | None = None) -> RenderableType:
+    """Return the report: standing, what reaches it, what it costs, what would move it to a rank or light."""
     head = f"{found.account} in {found.instrument}: "
     if found.side is None:
         return Text(f"{head}nothing is held. {_SAYS[found.mechanism]}")
@@ -44,7 +45,7 @@ def exposure_report(found: Exposure) -> RenderableType:
         parts += [Text(), Text(shares if found.mechanism == "socialised" else contracts)]
         parts += [_reached(found)]
         parts += [] if found.mean is None else [Text(f"On average by the weights: {_mean(found.mean)}.")]
-        parts += [Text(), *_changes(found), *(Text(said) for said in found.remarks)]
+        parts += [Text(), *_changes(found, rank, light), *(Text(said) for said in found.remarks)]
     return Group(*parts)
 
 
@@ -72,10 +73,11 @@ def _more(reached: Reached) -> str:
     return ("above " if reached.which == "first" else "") + quantity(float(reached.contracts))
 
 
-def _changes(found: Exposure) -> list[RenderableType]:
-    if found.adl_light is None or found.adl_light < 2:
+def _changes(found: Exposure, rank: int | None, light: int | None) -> list[RenderableType]:
+    asked = rank is not None or light is not None
+    if found.adl_light is None or (found.adl_light < 2 and not asked):
         return []
-    changes = found.changes()
+    changes = found.changes(rank, light=light)
     lines = []
     kinds = {
         "size": changes.size, "leverage": changes.leverage, "added margin": changes.margin,
@@ -83,8 +85,11 @@ def _changes(found: Exposure) -> list[RenderableType]:
     }  # fmt: skip
     for name, step in kinds.items():
         if step is not None:
-            lines.append(f"{name} {float(step.value):,.8g} (light {step.adl_light}, rank {step.adl_rank})")
-    return [Text("One light down takes: " + ("; or ".join(lines) if lines else "nothing that it could change") + ".")]
+            # In full, so that what is printed can be supposed.
+            value = decimal_text(float(step.value)) if name == "leverage" else fraction_text(step.value)
+            lines.append(f"{name} {value} (light {step.adl_light}, rank {step.adl_rank})")
+    head = f"Rank {rank}" if rank is not None else f"Light {light}" if light is not None else "One light down"
+    return [Text(f"{head} takes: " + ("; or ".join(lines) if lines else "nothing that it could change") + ".")]
 
 
 def public_report(found: PublicExposure) -> RenderableType:

@@ -201,3 +201,17 @@ def test_a_fee_of_deleveraging_is_told():
     assert scenario.fee == 10 * scenario.price / 100
     assert worked("l1").last.scenario.fee == 0
     assert scenario.to_dict()["fee"] is not None
+
+
+def test_contracts_of_a_rule_that_takes_of_all_are_those_closed_at_the_move():
+    found = worked("l1", taking("pro_rata_contracts"))
+    # The first to be liquidated, s1, closes 15; all of l1 needs all 60 shorts.
+    assert (found.mechanism, found.first.contracts, found.last.contracts) == ("pro_rata", 0, 60)
+    found = worked("l1", taking("risk_weighted", numeraire="contracts"))
+    assert found.first.contracts == 15
+    assert found.first.to_dict()["contracts"] == 15
+
+
+def test_the_other_side_is_asked_for_by_mistake():
+    with pytest.raises(rp.QueryError, match="`l1` holds no short in BTCUSDT"):
+        worked("l1", side="short")

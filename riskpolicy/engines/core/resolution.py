@@ -169,7 +169,7 @@ class Resolution:
         return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain data for JSON: money and prices as decimal text, ledger amounts as quanta."""
+        """Return everything as plain data for JSON: money as decimal text, ledger amounts in quanta of `quantum`."""
         return {
             "steps": [_plain_step(done) for done in self.steps],
             "draws": [
@@ -201,6 +201,7 @@ class Resolution:
             "regime": _plain_regime(self.regime),
             "waiting": self.waiting,
             "resumes_at": {name: moment_of(at).isoformat() for name, at in self.resumes.items()},
+            "quantum": {currency: _text(quantum) for currency, quantum in self.ledger.quantum.items()},
             "ledger": list(self.ledger.rows()),
         }
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 from riskpolicy.engines.core.bound import CROSS, FLAT
-from riskpolicy.engines.core.exact import ExactBucket, ExactPosition, exact_position_row
+from riskpolicy.engines.core.exact import ExactBucket, ExactPosition, Number, exact_position_row
 from riskpolicy.engines.core.reasons import Reason
 from riskpolicy.engines.core.tables import Value
 from riskpolicy.engines.evaluate import Evaluation
@@ -18,7 +18,7 @@ from riskpolicy.engines.heal import heal_bucket
 from riskpolicy.errors import Finding, QueryError, suggestion
 from riskpolicy.kernel.program import Program
 from riskpolicy.numbers import decimal_text, fraction_text
-from riskpolicy.plan.plan import Curve, Market
+from riskpolicy.plan.plan import Curve, Deleveraging, Market
 
 
 def explain_account(evaluation: Evaluation, account: str | int) -> tuple[Reason, ...]:
@@ -210,14 +210,23 @@ class _Explainer:
                 ),
             )
         if self.plan.deleveraging is not None and positions.side(i) != FLAT:
-            statement = (
-                f"deleveraging: score {row['adl_score']:.6g}, rank {row['adl_rank']} among the {side}s, "
-                f"light {row['adl_light']} of {self.plan.deleveraging.light_count}"
-            )
-            score = self.plan.deleveraging.score
-            children.append(Reason(statement, score.id, _steps(score.program, row_of)))
+            children.append(self._deleveraging(row, side, row_of, self.plan.deleveraging))
         size = _n(abs(exact.quantity))
         return Reason(f"{row['instrument']}: {side} {size} contracts", None, tuple(children))
+
+    def _deleveraging(
+        self, row: Mapping[str, Value], side: str, row_of: Mapping[str, Number], rules: Deleveraging
+    ) -> Reason:
+        """Return the place of a position in its queue, and what ranks it there."""
+        if row["adl_rank"] is None:
+            return Reason("deleveraging: nobody is ranked, the first place is drawn", "deleveraging.take")
+        place = f"rank {row['adl_rank']} among the {side}s, light {row['adl_light']} of {rules.light_count}"
+        if rules.ranks is not None:
+            return Reason(f"deleveraging: {place}, by the plugin `{rules.ranks}`", "deleveraging.plugin")
+        if not rules.by_score:
+            return Reason(f"deleveraging: {place}, by the keys of the rule", "deleveraging.take")
+        score = rules.score
+        return Reason(f"deleveraging: score {row['adl_score']:.6g}, {place}", score.id, _steps(score.program, row_of))
 
     def _symbol(self, i: int) -> str:
         bound = self.evaluation.bound

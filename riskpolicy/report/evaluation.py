@@ -23,7 +23,8 @@ def evaluation_report(evaluation: Evaluation, rows: int = 10) -> Group:
         parts.append(positions_table(evaluation.positions, range(len(evaluation.positions))))
     if (evaluation.liquidation.rank > 0).any():
         parts += [_order(evaluation, rows), _draws(evaluation)]
-    if evaluation.plan.deleveraging is not None and len(evaluation.positions):
+    # Where a place is drawn, nobody is in a queue.
+    if evaluation.plan.deleveraging is not None and len(evaluation.queue.order):
         parts.append(_queue(evaluation, rows))
     if evaluation.not_stated:
         parts.append(Text(f"not stated by the venue, chosen here: {', '.join(evaluation.not_stated)}", style="dim"))

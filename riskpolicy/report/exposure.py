@@ -60,17 +60,19 @@ def _reached(found: Exposure) -> RenderableType:
     for reached in (found.first, found.last):
         scenario = reached.scenario
         table.add_row(
-            reached.which, _more(reached), _percent(reached.move), _price(scenario.mark_price),
+            reached.which, _more(found, reached), _percent(reached.move), _price(scenario.mark_price),
             _money(reached.deficit), _money(scenario.loss_of_profit),
             *([_money(scenario.loss_of_hedge)] if hedged else []), *([_money(scenario.fee)] if feed else []),
         )  # fmt: skip
     return table
 
 
-def _more(reached: Reached) -> str:
+def _more(found: Exposure, reached: Reached) -> str:
     if reached.contracts is None:
         return "-"
-    return ("above " if reached.which == "first" else "") + quantity(float(reached.contracts))
+    # By rank it takes more than are ahead; by another rule what is closed at that move.
+    ahead = reached.which == "first" and reached.contracts == found.quantity_ahead
+    return ("above " if ahead else "") + quantity(float(reached.contracts))
 
 
 def _changes(found: Exposure, rank: int | None, light: int | None) -> list[RenderableType]:

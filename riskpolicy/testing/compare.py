@@ -257,7 +257,10 @@ def exact_value(evaluation: Evaluation, table: str, row: int, column: str) -> Fr
         if column == "adl_score":
             rule = evaluation.plan.deleveraging
             at = bound.positions.at_row(row)
-            return None if rule is None else rule.score.program.exact(exact_position_row(bound, at))
+            # A plugin's score, or none, is only in the result.
+            if rule is None or rule.ranks is not None or evaluation.queue.rank[at] < 1:
+                return None
+            return rule.score.program.exact(exact_position_row(bound, at))
         at = bound.positions.at_row(row)
         bucket = ExactBucket(bound, int(bound.positions.bucket[at]))
         return _fraction(bucket.positions[bucket.members.index(at)], column)

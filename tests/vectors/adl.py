@@ -16,33 +16,56 @@ F = Fraction
 
 @runner("adl_trigger")
 def adl_trigger(entry: Entry) -> Any:
+    """Whether a ruleset's trigger turns deleveraging on, and what it must raise to hold the ratio at its start."""
     given = {name: exact(x) for name, x in entry["in"].items() if not isinstance(x, bool)}
-    if given["pool_balance"] <= given.get("threshold", F(0)):
-        return {"triggered": False}
-    ratio, on, amount = allocation.drawdown_trigger(
+    active = bool(entry["in"].get("active", False))
+    ratio, _, amount = allocation.drawdown_trigger(
         given["symbol_pnl"], given["symbol_pnl_peak_8h"], given["pool_peak_8h"], given["start_ratio"],
-        given["stop_ratio"], active=bool(entry["in"].get("active", False)),
+        given["stop_ratio"], active=active,
     )  # fmt: skip
-    return {"pnl_ratio": ratio, "triggered": on, "adl_amount": amount}
+    drawdown, peak = "symbol_pnl - symbol_pnl_peak_8h", "fund_peak_8h"
+    start, stop, least = (float(given.get(name, F(0))) for name in ("start_ratio", "stop_ratio", "threshold"))
+    ruleset = venue.tiers([["unlimited", "1%"]])
+    ruleset["liquidation"]["steps"] = [{"id": "adl", "do": "deleverage"}]
+    ruleset["deleveraging"]["trigger"] = {
+        "start": f"{drawdown} < {start} * {peak} and fund_balance > {least} * settle or fund_balance <= 0",
+        "stop": f"{drawdown} > {stop} * {peak} and fund_balance > 0",
+    }
+    tables = venue.cross([("a", "BTCUSDT", 1, 100)], {"a": 1000}, {"BTCUSDT": 100})
+    tables["funds"] = [
+        {
+            "fund": "main",
+            "currency": "USDT",
+            "balance": entry["in"]["pool_balance"],
+            "peak_8h": entry["in"]["pool_peak_8h"],
+        }
+    ]
+    pnl = {name: entry["in"][name] for name in ("symbol_pnl", "symbol_pnl_peak_8h")}
+    tables["markets"][0] |= {**pnl, "adl_active": str(active).lower()}
+    after = venue.evaluate(ruleset, tables).resolve(GivenFills({})).after
+    assert after is not None
+    on = after.choices("markets", "adl_active").word(0) == "true"
+    return {"pnl_ratio": ratio, "triggered": on, "adl_amount": amount if on else F(0)}
 
 
 @runner("adl_queue")
 def adl_queue(entry: Entry) -> Any:
     """A queue by given scores; a position on the other side is closed against it."""
     given = entry["in"]
-    rows = [dict(zip(given["columns"], row, strict=True)) for row in given["longs"]]
+    side = "longs" if "longs" in given else "shorts"
+    sign, size = (1, given.get("short_liquidated")) if side == "longs" else (-1, given.get("long_liquidated"))
+    rows = [dict(zip(given["columns"], row, strict=True)) for row in given[side]]
     price = given["bankruptcy_price"]
     ruleset = venue.tiers([["unlimited", "1%"]])
     ruleset["liquidation"]["steps"] = [{"id": "adl", "do": "deleverage"}]
-    ruleset["deleveraging"] |= {"score": "leverage", "lights": {"count": 5, "by": "quantity"}}
-    size = given["short_liquidated"]
-    at = {"instrument": "BTCUSDT", "entry_price": price}
-    positions = [{**at, "account": str(r["account"]), "quantity": r["quantity"], "leverage": r["score"]} for r in rows]
-    positions.append(
-        {"account": "gone", "instrument": "BTCUSDT", "quantity": -size, "entry_price": price, "leverage": 1}
-    )
+    # Scores of any sign are told by balances that are large enough for everybody.
+    ruleset["deleveraging"] |= {"score": "wallet_balance", "lights": {"count": 5, "by": "quantity"}}
+    at, known = {"instrument": "BTCUSDT", "entry_price": price}, {str(r["account"]): r["account"] for r in rows}
+    positions = [{**at, "account": str(r["account"]), "quantity": sign * r["quantity"]} for r in rows]
+    positions.append({**at, "account": "gone", "quantity": -sign * size})
     funds = [{"fund": "main", "currency": "USDT", "balance": 0}]
-    tables = venue.cross([], {p["account"]: 10**6 for p in positions[:-1]} | {"gone": 0}, {"BTCUSDT": price + 1})
+    balances = {str(r["account"]): 10**9 + r["score"] for r in rows} | {"gone": 0}
+    tables = venue.cross([], balances, {"BTCUSDT": price + sign})
     evaluation = venue.evaluate(ruleset, {**tables, "positions": positions, "funds": funds})
     ranked = sorted(
         (r for r in evaluation.positions.rows() if r["account"] != "gone"), key=lambda r: int(str(r["adl_rank"]))
@@ -50,9 +73,9 @@ def adl_queue(entry: Entry) -> Any:
     result = evaluation.resolve(GivenFills({}))
     # BitMEX counts its lights from the most exposed fifth on.
     return {
-        "order": [int(str(r["account"])) for r in ranked],
+        "order": [known[str(r["account"])] for r in ranked],
         "lights_percent": [(6 - int(str(r["adl_light"]))) * 20 for r in ranked],
-        "closed": {int(d.account): abs(d.quantity) for d in result.deleveraged},
+        "closed": {known[d.account]: abs(d.quantity) for d in result.deleveraged},
         "price": result.deleveraged[0].price,
     }
 

@@ -287,7 +287,7 @@ def test_nothing_is_lost_caps_hold_and_it_ends(seed):
     # At the same instant nothing more happens: the book is as deep as it was left. Where an event has a limit, each
     # resolution is another event, and they come to an end.
     again = policy.evaluate(result.after).resolve("book")
-    for _ in range(400 if limited(rules) else 0):
+    for _ in range(1000 if limited(rules) else 0):
         if not any(s.quantity for s in again.steps):
             break
         result = again
@@ -345,7 +345,7 @@ def test_a_deposit_in_two_is_one_deposit(seed):
 
     one, two = paid("3.00"), paid("1.25", "1.75")
     # Who is in liquidation is liquidated as far as it is now, so only those who are not are indifferent to parts; and
-    # where an event has a limit, each deposit is followed by another one. A deposit may also make somebody able to give.
+    # where an event has a limit, each deposit is followed by another one. A deposit may also make it able to give.
     touched = {step.account for step in [*one.steps, *two.steps]} | {d.account for d in one.deleveraged}
     if not limited(rules) and name not in touched:
         assert snapshot_dict(one.after) == snapshot_dict(two.after)

@@ -42,6 +42,11 @@ def resolve_once(
     return resolving.run()
 
 
+#: So often a bucket is taken up at one instant. Two sides that liquidate into a market which recovers from each by the
+#: other's orders would go on in ever smaller parts; what is left of them then waits.
+MOST_TURNS = 256
+
+
 class _Resolving(Aftermath):
     """One resolution at one instant."""
 
@@ -52,12 +57,14 @@ class _Resolving(Aftermath):
         due = [int(b) for b in np.flatnonzero(liquidation.triggered)]
         due.sort(key=lambda b: int(liquidation.rank[b]))
         due += sorted(self.forced - set(due))
-        #: How much had happened when a bucket was last taken up, in events of the ledger.
+        #: How much had happened when a bucket was last taken up, in events of the ledger, and how often it was.
         seen: dict[int, int] = {}
+        turns: dict[int, int] = {}
         ledger = self.result.ledger
         while due:
             for bucket in due:
                 again, seen[bucket] = bucket in seen, ledger.events
+                turns[bucket] = turns.get(bucket, 0) + 1
                 said = len(self.result.steps), len(self.result.skipped)
                 self.liquidate(bucket)
                 if again and ledger.events == seen[bucket]:
@@ -69,7 +76,7 @@ class _Resolving(Aftermath):
             due = [b for b in touched if not (self.apart[b] or self.sound(b) or self.state(self.bucket(b)) == HEALTHY)]
             if not due:
                 # What others have changed since may have opened a way for those who are left.
-                due = [b for b, at in seen.items() if at != ledger.events and self.waits(b)]
+                due = [b for b, at in seen.items() if at != ledger.events and turns[b] < MOST_TURNS and self.waits(b)]
         for bucket in sorted(self.gained):
             # Somebody's contracts may have gone as another's counterparty, after its own turn.
             if not self.holds(bucket):

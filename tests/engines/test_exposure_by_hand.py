@@ -458,8 +458,9 @@ def test_a_hedge_in_another_account_is_orphaned():
 def test_an_execution_by_name_reads_the_columns_of_the_market():
     """A book that moves by 0.1 a contract sells s1 a part up to 111, where it is bankrupt; is the rest healthy?
 
-    At a mark of 100 + d it buys q = 10 (11 - d) at (d + 11) / 2 above 100 on average, and 15 - q are left: at d =
-    10.259 they have 8.3696 for a margin of 8.3687, at 10.2591 8.3688 for 8.3698.
+    At a mark of 100 + d it may buy 10 (11 - d) in whole lots: 7 for d above 10.2, at d + 0.35 above 100 on average. The
+    8 that are left have 165 - 7 (d + 0.35) - 8 d for a margin of 8 + 0.08 d: too little from 154.55 / 15.08 = 10.24867.
+    With 8, up to 10.2, they would have enough until 154.8 / 15.07.
     """
     rules = ruleset()
     ioc = {"id": "reduce", "do": "immediate_or_cancel", "price": "bankruptcy_price"}
@@ -467,7 +468,7 @@ def test_an_execution_by_name_reads_the_columns_of_the_market():
     snapshot = book([LONGS[0], SHORTS[0]], BALANCES)
     snapshot["markets"][0].update(impact_slope=0.1)
     evaluation = venue.evaluate(rules, snapshot)
-    assert evaluation.exposure("l1", "BTCUSDT", execution="linear").first.move == Fraction(102591, 10**6)
+    assert evaluation.exposure("l1", "BTCUSDT", execution="linear").first.move == Fraction(102487, 10**6)
     assert evaluation.exposure("l1", "BTCUSDT").first.move == Fraction(99010, 10**6)
 
 

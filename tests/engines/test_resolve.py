@@ -10,6 +10,7 @@ import riskpolicy as rp
 from riskpolicy.engines.core.draw import Payers, draw, shares
 from riskpolicy.engines.core.ledger import Ledger, LedgerError
 from riskpolicy.engines.execution import BookLevels, Fill, GivenFills, Impact, notional_and_vwap
+from riskpolicy.engines.resolve import MOST_TURNS
 from riskpolicy.plan.plan import Layer
 from tests import venue
 
@@ -390,3 +391,47 @@ def test_at_the_cap_of_a_tier_whose_upper_neighbour_owns_it_one_lot_more_is_clos
     assert [s.quantity for s in result.steps if s.quantity] == [sold]
     (position,) = [p for p in venue.evaluate(rules, result.after).positions.rows() if p["account"] == "A"]
     assert position["tier"] == "margin.tiers.btc.2000"
+
+
+# A market that recovers, and contracts of any size: nothing goes on for ever.
+
+
+def impact(positions, balances, **rules):
+    made = ruleset(
+        [{"id": "ioc", "do": "immediate_or_cancel", "price": "market_mark_price * 0.9705", "portion": "10%"}]
+    )
+    made["instruments"][0] |= rules
+    tables = venue.cross(positions, balances, {"BTC": 1})
+    tables["markets"][0]["impact_slope"] = 0.001
+    tables["funds"] = [{"fund": "main", "currency": "USDT", "balance": 0}]
+    return venue.evaluate(made, tables).resolve("linear")
+
+
+def test_what_a_limit_lets_through_is_whole_lots():
+    result = impact([("A", "BTC", 2000, 1.02), ("W", "BTC", -2000, 1)], {"A": 41, "W": 9000})
+    # Of 200 the market takes 29 to the limit of 2.95 %, each a thousandth.
+    assert next(s.quantity for s in result.steps if s.quantity) == -29
+    assert all(s.quantity.denominator == 1 for s in result.steps if s.quantity)
+
+
+def test_without_lots_orders_end_at_the_finest_size():
+    made = ruleset([IOC])
+    del made["instruments"][0]["lot"]
+    tables = venue.cross([("A", "BTC", 19877, 1.1093), ("W", "BTC", -19877, 1)], {"A": 2200, "W": 90000}, {"BTC": 1})
+    tables["markets"][0]["impact_slope"] = 0.001
+    tables["funds"] = [{"fund": "main", "currency": "USDT", "balance": 0}]
+    result = venue.evaluate(made, tables).resolve("linear")
+    assert all((s.quantity * 10**8).denominator == 1 for s in result.steps if s.quantity)
+    assert len(result.steps) < 100
+
+
+def test_two_sides_that_feed_each_other_through_the_market_end():
+    policy = rp.load("dydx-v4@2024-06-01")
+    tables = venue.cross(
+        [("l", "LINK-USD", 5000, 1), ("s", "LINK-USD", -5000, 1)], {"l": 249.99, "s": 249.99}, {"LINK-USD": 1},
+        currency="USDC", funds=[{"fund": "insurance", "currency": "USDC", "balance": 0}],
+    )  # fmt: skip
+    tables["markets"][0] |= {"impact_slope": 0.001, "open_interest": 1000000}
+    result = policy.evaluate(tables).resolve("linear")
+    assert result.waiting == ["l", "s"]
+    assert len(result.steps) <= 4 * MOST_TURNS

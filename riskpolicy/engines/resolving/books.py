@@ -311,6 +311,12 @@ class Books:
         p = self.holding(i)
         side, symbol = (-1 if p.quantity > 0 else 1), self.symbol(p.instrument)
         fills = self.execution.quote(symbol, side * size, p.mark_price, limit)
+        filled = sum((abs(fill.quantity) for fill in fills), ZERO)
+        lot = self.plan.instruments.lot[p.instrument] or DEFAULT_LOT
+        if filled < size and filled % lot:
+            # What a limit lets through is whole lots: a model is asked again for so many, at a price no worse.
+            whole = filled // lot * lot
+            fills = self.execution.quote(symbol, side * whole, p.mark_price, limit) if whole else []
         self.execution.take(symbol, fills)
         for fill in fills:
             self.trade(bucket, i, fill, MARKET, step.id, step.do.replace("_", " "))

@@ -31,7 +31,8 @@ class Hooks:
     def rank_adl(self, demand: Demand, candidates: Sequence[Candidate]) -> Sequence[Fraction]:  # type: ignore[empty-body]
         """Return one exact score a candidate, in their order; the highest is closed first.
 
-        Equal scores keep the order of the ruleset's own ranking. Called once for every bankrupt position.
+        Equal scores keep the order of the ruleset's own ranking. Called once for every bankrupt position; where ranks
+        are read of an evaluation, once a queue, with a demand for all its contracts at the mark.
         """
 
     @hookspec

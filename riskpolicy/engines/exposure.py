@@ -391,6 +391,8 @@ class _Source:
         before = list(itertools.takewhile(lambda step: step.do != "deleverage", plan.steps))
         if any(step.cooldown or step.ramp or step.timeout for step in before):
             said.append("Steps before deleveraging may wait for a time; what is taken after it is not counted.")
+        if rules.severity is not None:
+            said.append("An event asks for a part of a bankrupt position only, by the severity that the snapshot has.")
         if rules.start is not None:
             said.append("Deleveraging is on only while its trigger holds, with the numbers that the snapshot has.")
         return tuple(said)

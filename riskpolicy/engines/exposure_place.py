@@ -9,6 +9,7 @@ from fractions import Fraction
 from riskpolicy.engines.core.ahead import Ahead
 from riskpolicy.engines.core.bound import Bound
 from riskpolicy.engines.core.exact import Change, ExactBucket, Number, holding, position_row
+from riskpolicy.engines.core.ordering import queue_key
 from riskpolicy.engines.evaluate import Evaluation
 
 
@@ -75,13 +76,8 @@ class Supposed:
 
     def _key(self, bucket: ExactBucket, place: int, row: int | None = None) -> tuple[Number, ...] | None:
         """Return what the queue is sorted by, the smallest first: score and ties, then the account."""
-        inputs = position_row(bucket, place)
-        score = self.rules.score.program.exact(inputs)
-        if not isinstance(score, Fraction):
-            return None
-        ties = [-inputs[t.column] if t.descending else inputs[t.column] for t in self.rules.ties]
         account = int(self.bound.positions.account[self.i if row is None else row])
-        return (-score, *(math.inf if t != t else t for t in ties), Fraction(account))
+        return queue_key(self.rules, position_row(bucket, place), Fraction(account))
 
 
 def segment_of(bound: Bound, i: int) -> int:

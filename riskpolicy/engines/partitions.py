@@ -17,6 +17,7 @@ import numpy as np
 from riskpolicy.engines.candidates import OWN, Side, candidate, instrument_number, roles_of
 from riskpolicy.engines.core.adl import Candidate, Demand
 from riskpolicy.engines.core.exact import ZERO, ExactBucket, Number, position_row
+from riskpolicy.engines.core.ordering import queue_key
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.policies.rooms import Numeraire, rooms
 from riskpolicy.errors import Finding, QueryError
@@ -146,9 +147,7 @@ def _ranking(evaluation: Evaluation) -> Deleveraging:
 
 
 def _key(evaluation: Evaluation, rules: Deleveraging, i: int, bucket: ExactBucket) -> Key:
-    inputs = position_row(bucket, bucket.members.index(i))
-    score = rules.score.program.exact(inputs)
-    assert score is not None, "whoever is ranked has a score"
-    ties = [-inputs[t.column] if t.descending else inputs[t.column] for t in rules.ties]
     account = evaluation.bound.account(int(evaluation.bound.positions.account[i]))
-    return (-score, *(math.inf if t != t else t for t in ties), account)
+    key = queue_key(rules, position_row(bucket, bucket.members.index(i)), account)
+    assert key is not None, "whoever is ranked has a score"
+    return key

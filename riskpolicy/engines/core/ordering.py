@@ -10,12 +10,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from riskpolicy.plan.plan import Deleveraging
+
 Floats = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
+T = TypeVar("T")
 #: A bound above this part of its value is wide.
 _WIDE = 1e-8
 #: Exact keys of one row, in the order of the keys; an infinite key is a float.
@@ -174,3 +178,17 @@ class _Decider:
             else:
                 high = middle
         return low
+
+
+def queue_key(
+    rules: Deleveraging, inputs: Mapping[str, Fraction | float], account: T
+) -> tuple[Fraction | float | T, ...] | None:
+    """Return what a deleveraging queue is sorted by, the smallest first: score and ties as they fall, then the account.
+
+    Exact; None where the score of the row has no value. A tie that nobody gives comes last.
+    """
+    score = rules.score.program.exact(inputs)
+    if not isinstance(score, Fraction):
+        return None
+    ties = [-inputs[t.column] if t.descending else inputs[t.column] for t in rules.ties]
+    return (-score, *(math.inf if t != t else t for t in ties), account)

@@ -83,10 +83,10 @@ class Reached:
 
         By the ruleset's own liquidation, funds and waterfall, to a millionth of the mark: at this move it is taken, a
         millionth nearer to the mark not. None where no move does: up to tenfold the mark (or twice the last price that
-        ruins somebody), down to a millionth of it. Between two prices that ruin somebody it is sought as if a larger
-        move took no less, and over all of them where they are many: a fund that takes a loss over by whole lots may
-        take more at a somewhat larger move, and a contract that is taken only in between is not found. SnapshotError
-        where a number is needed that the snapshot does not have.
+        ruins somebody), down to a millionth of it. Between two moves that are looked at it is sought as if a larger one
+        took no less, and over all of them where they are many, or the book is large: a fund that takes a loss over by
+        whole lots may take more at a somewhat larger move, and a contract that is taken only in between is not found.
+        SnapshotError where a number is needed that the snapshot does not have.
         """
         step, search = self._step, self._of.search
         return None if step is None or search is None else search.move(step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +23,9 @@ from riskpolicy.errors import SnapshotError
 STEPS = 10**6
 #: As long as there are no more points, all are looked at; of more, as if a larger move took no less.
 FEW = 96
+#: In books of no more positions, where a resolution is quick, gaps between few points are looked into as well: rankings
+#: change with the mark, so that what is taken at a move need not be at a larger one.
+SMALL, LOOKED_AT = 20_000, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,8 @@ class Search:
         while (step := 2 * step) < limit:
             larger.append(step)
         found = np.unique(np.r_[0, steps, steps + 1, np.array(larger, np.int64)])
-        return [int(x) for x in found[found <= limit]]
+        points = [int(x) for x in found[found <= limit]]
+        return _denser(points, LOOKED_AT) if len(bound.positions) <= SMALL else points
 
     def least(self, holds: Callable[[Taken], bool], guess: int = 0, start: int = 0) -> int | None:
         """Return the least move, no less than `start`, at which something holds of what is taken; None for no move.
@@ -225,3 +230,14 @@ class Search:
         due = np.cumsum(size[kept][order])
         place = int(np.searchsorted(due, float(contracts), "right"))
         return int(max(0, steps[kept][order][min(place, len(due) - 1)])) + 1 if len(due) else 0
+
+
+def _denser(points: list[int], most: int) -> list[int]:
+    """Return points with as many more between each two, evenly, as `most` in all lets there be.
+
+    Between no move and the first that ruins somebody nothing happens.
+    """
+    gaps = [(a, b) for a, b in itertools.pairwise(points[1:]) if b - a > 1]
+    each = (most - len(points)) // len(gaps) if gaps else 0
+    more = {a + (b - a) * k // (each + 1) for a, b in gaps for k in range(1, each + 1)}
+    return sorted({*points, *more})

@@ -215,3 +215,23 @@ def test_contracts_of_a_rule_that_takes_of_all_are_those_closed_at_the_move():
 def test_the_other_side_is_asked_for_by_mistake():
     with pytest.raises(rp.QueryError, match="`l1` holds no short in BTCUSDT"):
         worked("l1", side="short")
+
+
+def test_what_is_taken_at_some_moves_only_is_found():
+    """By leverage w leads at the mark; x, with less equity, overtakes it as the mark moves, and then w keeps a part."""
+    policy = rp.load("hyperliquid@2025-08-01")
+    positions = [("a", "BTC", 10, 100000), ("w", "BTC", -6, 130000), ("x", "BTC", -4, 110000)]
+    tables = venue.cross(
+        positions, {"a": 60000, "w": 500000, "x": 200000}, {"BTC": 100000}, currency="USDC",
+        funds=[{"fund": "hlp", "currency": "USDC", "balance": 1000}],
+    )  # fmt: skip
+    evaluation = policy.evaluate(tables)
+    last = evaluation.exposure("w", "BTC").last
+
+    def taken(move):
+        result = evaluation.shock({"BTC": F(100000) * (1 + move)}).resolve()
+        return sum(abs(d.quantity) for d in result.taken_from("w"))
+
+    assert taken(last.move) == 6
+    assert taken(last.move + F(1, 10**6)) < 6
+    assert taken(F(-1, 10)) < 6

@@ -120,17 +120,19 @@ def moment_of(seconds: Fraction) -> datetime:
 
 
 def parameter(value: object) -> object:
-    """Return a parameter as code takes it: numbers and percentages as fractions, also in lists; all else as it is."""
+    """Return a parameter as code takes it: numbers and percentages as fractions, also in lists; all else as it is.
+
+    What is written as text stays text, also where it looks like a number, unless it is a percentage.
+    """
     if isinstance(value, Mapping):
         return {name: parameter(of) for name, of in value.items()}
     if isinstance(value, list | tuple):
         return [parameter(of) for of in value]
     if isinstance(value, Decimal):
         return Fraction(value)
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value.endswith("%"):
         return value
     try:
-        percent = value.endswith("%")
-        return Fraction(parse_decimal(value[:-1].rstrip())) / 100 if percent else Fraction(parse_decimal(value))
+        return Fraction(parse_decimal(value[:-1].rstrip())) / 100
     except NumberError:
         return value

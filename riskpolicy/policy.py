@@ -164,9 +164,13 @@ def loads(text: str, name: str = "<text>", *, plugins: Collection[str] | None = 
     return _compiled(load_ruleset(name, text), plugins)
 
 
-def allocator(plugin: str, *, plugins: Collection[str] | None = None) -> AllocateAdl:
-    """Return the allocation of an installed plugin, verified with every call; PluginError as `load` raises it."""
-    return allocating(resolve_hook(plugin, "allocate_adl", plugins))
+def allocator(plugin: str, policy: Policy, *, plugins: Collection[str] | None = None) -> tuple[AllocateAdl, str]:
+    """Return the allocation of an installed plugin, verified with every call, and its version.
+
+    With the parameters that the policy's ruleset gives it. PluginError as `load` raises it.
+    """
+    hooked = resolve_hook(plugin, "allocate_adl", plugins, _parameters(policy.loaded))
+    return allocating(hooked), hooked.version
 
 
 def _compiled(loaded: LoadedRuleset, allowed: Collection[str] | None) -> Policy:
@@ -203,6 +207,9 @@ def _parameters(loaded: LoadedRuleset) -> dict[str, dict[str, object]]:
 def _plugged(loaded: LoadedRuleset, allowed: Collection[str] | None) -> Plugged:
     """Resolve the plugins that a ruleset names where the rule stands; PluginError, there, for one that does not fit."""
 
+    parameters = _parameters(loaded)
+    made: dict[str, Any] = {}
+
     def named(hook: str, *path: str) -> Hooked | None:
         at: Any = loaded.ruleset
         for step in path:
@@ -210,7 +217,7 @@ def _plugged(loaded: LoadedRuleset, allowed: Collection[str] | None) -> Plugged:
         if at is None:
             return None
         try:
-            return resolve_hook(at, hook, allowed, _parameters(loaded))
+            return resolve_hook(at, hook, allowed, parameters, made)
         except PluginError as error:
             place = loaded.document.value_place(path)
             raise PluginError([replace(finding, place=place) for finding in error.findings]) from error.__cause__

@@ -52,7 +52,7 @@ def adl() -> None:
     help="How much of each event is asked for, learnt from event to event, such as back_off:factor=0.5:start=50%. "
     "Without it, as the ruleset says.",
 )  # fmt: skip
-@click.option("--seed", default=0, show_default=True, help="Seed of policies that draw.")
+@click.option("--seed", type=int, help="Seed of policies that draw; without it, the ruleset's.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Write a picture to an SVG file.")
 @click.option(
     "--accounts", is_flag=True, help="Also who gives how much; in JSON by event, with who gives nothing and why."
@@ -64,8 +64,8 @@ def adl() -> None:
 @plugin_option
 def compare(
     ruleset: str, snapshot: str, policies: str, instrument: str | None, side: Side | None, quantity: str | None,
-    budget: str | None, price: str | None, reference: str | None, severity: str | None, seed: int, plot: str | None,
-    accounts: bool, rows: int, format_: str, plugins: tuple[str, ...],
+    budget: str | None, price: str | None, reference: str | None, severity: str | None, seed: int | None,
+    plot: str | None, accounts: bool, rows: int, format_: str, plugins: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Compare policies: who would give how much under each, and what that raises.
 
@@ -78,11 +78,15 @@ def compare(
     read = Snapshot.of(snapshot)
     with progress("comparing"):
         policy, own = load(ruleset, read.as_of, plugins=allowed(plugins)), {}
+        used = dict(policy.plugins)
         for name in [*names, *([] if reference is None else [reference])]:
             if name.startswith("plugin:"):
-                own[name] = allocator(name.removeprefix("plugin:"), plugins=allowed(plugins))
+                plugin = name.removeprefix("plugin:")
+                own[name], used[plugin] = allocator(plugin, policy, plugins=allowed(plugins))
         evaluation = policy.evaluate(read)
-        events = _events(evaluation, instrument, side, quantity, budget, price, seed)
+        rules = policy.plan.deleveraging
+        drawn = seed if seed is not None else 0 if rules is None else rules.seed
+        events = _events(evaluation, instrument, side, quantity, budget, price, drawn)
         found = compare_policies(evaluation, events, names, reference, severity, own)
     if plot is not None:
         try:
@@ -91,7 +95,7 @@ def compare(
             raise QueryError(Finding("file_unreadable", f"cannot write `{plot}`: {error.strerror or error}")) from None
         click.echo(f"wrote {plot}", err=True)
     if format_ == "json":
-        show_json({**comparison_dict(found, accounts=accounts), "plugins": dict(policy.plugins)})
+        show_json({**comparison_dict(found, accounts=accounts), "plugins": used})
         return
     show(comparison_report(found, rows, accounts=accounts))
 

@@ -53,17 +53,23 @@ def exposure(
     if (snapshot is None) == (public is None):
         raise QueryError(Finding("missing_value", "a SNAPSHOT or --public FILE, one of them", "see --help"))
     if public is not None:
-        if changed or hedge is not None or weights is not None:
+        if changed or (hedge, weights, to_rank, to_light) != (None,) * 4:
             message = "from public data nothing is supposed but an order"
-            raise QueryError(Finding("invalid_value", message, "leave --what-if, --hedge and --weights out"))
+            hint = "leave --what-if, --hedge, --weights, --to-rank and --to-light out"
+            raise QueryError(Finding("invalid_value", message, hint))
         plan = load(ruleset, plugins=allowed(plugins)).plan
-        data = asked_of(read_public(public), instrument, side)
+        data = asked_of(read_public(public), instrument, side if order is None else None)
         bounds = public_exposure(plan, data if order is None else ordered(data, order))
+        if side is not None and bounds.side != side:
+            message = f"after the order the position is {bounds.side}, and {side} is asked for"
+            raise QueryError(Finding("contradiction", message, "leave --side out"))
         if format_ == "json":
             show_json(bounds.to_dict())
         else:
             show(public_report(bounds))
         return
+    if to_rank is not None and to_light is not None:
+        raise QueryError(Finding("invalid_value", "a rank and a light are both asked for", "say one of them"))
     if account is None or instrument is None:
         lacking = "whose position?" if account is None else f"the position of `{account}` in which market?"
         raise QueryError(Finding("missing_value", lacking, "say --account and --instrument"))

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from riskpolicy.engines.core.adl import Allocation, Candidate, Demand, RankAdl
+from riskpolicy.engines.core.adl import UNDER_A_LOT, Allocation, Candidate, Demand, RankAdl
 from riskpolicy.engines.core.bound import Bound
 from riskpolicy.engines.core.exact import ExactBucket, ExactPosition, position_row
 from riskpolicy.engines.evaluate import Evaluation
@@ -22,8 +22,6 @@ from riskpolicy.snapshot.columns import Ids
 Side: TypeAlias = Literal["long", "short"]
 #: What contracts are counted in where the ruleset declares no lot.
 DEFAULT_LOT = Fraction(1, 10**8)
-#: Why somebody gives nothing of whom less than a lot may be taken.
-UNDER_A_LOT = "cap: less than one lot may be taken"
 #: Why nothing is taken of an account's own position, and of who is below zero.
 OWN, BELOW_ZERO = "its own account", "bankrupt itself"
 #: How far from the mark a supposed event executes unless it has a price.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import MappingProxyType
@@ -26,13 +26,23 @@ from riskpolicy.engines.policies import (
     policy_of,
     profit_haircut,
     raised,
+    severity_in,
 )
 from riskpolicy.errors import Finding, QueryError
 
 #: The name under which the ruleset's own policy is compared.
 RULESET = "ruleset"
 Key: TypeAlias = tuple[str, Side]
-Wave: TypeAlias = tuple[Severity, Controller]
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """A controller of severity, and the severity that each market starts from."""
+
+    step: Controller
+    start: Callable[[str], Severity]
+
+
 ZERO = Fraction(0)
 
 
@@ -156,8 +166,10 @@ def run(
     accounts, shares = [], []
     for event in events:
         demand, key = event.demand, _side(event)
-        able = ordered(now[key], demand).able(demand, event.account).candidates
-        severity = Severity() if wave is None else severities.get(demand.instrument, wave[0])
+        severity = Severity() if wave is None else severities.get(demand.instrument, wave.start(demand.instrument))
+        # As a resolution does: who may give to the part that is asked for, then ranked for it.
+        part = asked(demand, severity)
+        able = ordered(now[key].able(part, event.account), part).candidates
         accounts.append(tuple(c.account for c in able))
         shares.append(severity.value)
         if allocate is None:
@@ -167,7 +179,7 @@ def run(
             outcomes.append(metrics.paid_outcome(demand, able, paid.paid))
             now[key] = now[key].paid(paid.paid, paid.entry_prices)
         else:
-            allocation = _whole(demand, allocate(asked(demand, severity), able))
+            allocation = _whole(demand, allocate(part, able))
             money = raised(demand, sum(allocation.given, ZERO))
             allocations.append(allocation)
             outcomes.append(metrics.outcome(demand, able, allocation))
@@ -176,7 +188,7 @@ def run(
             now = {k: q.poorer(lost) for k, q in now.items()}
             given[key] = [a + b for a, b in zip(given[key], allocation.given, strict=True)]
         if wave is not None:
-            severities[demand.instrument] = wave[1](severity, money)
+            severities[demand.instrument] = wave.step(severity, money)
         taken[key] = [a + b for a, b in zip(taken[key], outcomes[-1].taken, strict=True)]
     sides = tuple(_over_all(ordered(start[k], first[k]), taken[k], given[k]) for k in dict.fromkeys(map(_side, events)))
     return Run(name, tuple(accounts), tuple(shares), tuple(allocations), tuple(outcomes), sides)
@@ -195,11 +207,16 @@ def _wave(evaluation: Evaluation, severity: str | None) -> Wave | None:
     """Return the controller that is named, else the ruleset's, with the severity that it starts from."""
     rules = evaluation.plan.deleveraging
     if severity is not None:
-        return controller_of(severity)
+        start, step = controller_of(severity)
+        return Wave(step, lambda _: start)
     if rules is None or rules.severity is None:
         return None
     of = rules.severity
-    return Severity(of.start, of.least, of.most), controller(of.rule, **of.parameters)
+
+    def kept(instrument: str) -> Severity:
+        return severity_in(evaluation.bound, evaluation.plan.instruments.number[instrument], of)
+
+    return Wave(controller(of.rule, **of.parameters), kept)
 
 
 def _whole(demand: Demand, allocation: Allocation) -> Allocation:

@@ -21,7 +21,7 @@ from riskpolicy.engines.exposure_search import Search, Taken
 from riskpolicy.engines.liquidation import HEALTHY
 from riskpolicy.errors import Finding, QueryError, suggestion
 from riskpolicy.numbers import exact, moment_of, seconds_of
-from riskpolicy.plan.plan import Plan
+from riskpolicy.plan.plan import Deleveraging, Plan
 from riskpolicy.snapshot.columns import Label
 
 Side: TypeAlias = Literal["long", "short"]
@@ -29,8 +29,7 @@ Mechanism: TypeAlias = Literal["queue", "pro_rata", "plugin", "socialised", "non
 #: An order: side (buy or sell), contracts above zero, price (None: the mark); or `side:quantity:price` as text.
 Order: TypeAlias = "tuple[str, Amount, Amount | None] | str"
 
-#: Policies that take by rank, and those that take a part of everybody; others have an order of their own.
-BY_RANK = ("queue", "capped_queue", "lexicographic")
+#: Policies that take a part of everybody; others go from one to the next.
 OF_ALL = ("pro_rata", "pro_rata_contracts", "capped_pro_rata", "risk_weighted", "integer", "least_leverage")
 
 
@@ -177,6 +176,11 @@ class Exposure:
         return self.first.scenario, self.last.scenario
 
     @property
+    def sought(self) -> bool:
+        """Whether `changes` are sought: something is held, and the ruleset's score ranks."""
+        return self._of.sought
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """What the numbers leave out, and why nothing may be taken at the mark: sentences."""
         return self._of.remarks()
@@ -263,7 +267,7 @@ class Exposure:
             "positions": self.positions, "lights": self.lights,
             "first": self.first.to_dict(), "last": self.last.to_dict(),
             "scenarios": [s.to_dict() for s in self.scenarios],
-            "changes": None if self.side is None else self.changes().to_dict(),
+            "changes": self.changes().to_dict() if self.sought else None,
             "mean": None if mean is None else {name: money(value) for name, value in mean.items()},
             "resolutions": self.resolutions, "remarks": list(self.remarks),
         }  # fmt: skip
@@ -355,7 +359,7 @@ class _Source:
             return None
         size = search.size
         if not self.takes:
-            return search.least(lambda taken: taken.shared >= taken.profit, self._guess(size), self.first_step)
+            return search.least(lambda taken: taken.shared >= taken.profit > 0, self._guess(size), self.first_step)
         return search.least(lambda taken: taken.contracts >= size, self._guess(size), self.first_step)
 
     @property
@@ -382,19 +386,7 @@ class _Source:
         elif self.ordered and bucket.equity < bucket.initial_margin:
             lacks = money(bucket.initial_margin - bucket.equity)
             said.append(f"After the order {lacks} is lacking to its initial margin: the venue may refuse it.")
-        if rules.ranks is not None:
-            said.append(f"Plugin `{rules.ranks}` ranks, at this mark and when contracts are taken.")
-        if rules.rule == "random_start" and rules.ranks is None:
-            said.append("Nobody is ranked: positions are closed one after the other from a place that is drawn.")
-        elif not rules.by_score:
-            said.append("Which change would move its rank is not sought: it is not the ruleset's score that ranks.")
-        before = list(itertools.takewhile(lambda step: step.do != "deleverage", plan.steps))
-        if any(step.cooldown or step.ramp or step.timeout for step in before):
-            said.append("Steps before deleveraging may wait for a time; what is taken after it is not counted.")
-        if rules.severity is not None:
-            said.append("An event asks for a part of a bankrupt position only, by the severity that the snapshot has.")
-        if rules.start is not None:
-            said.append("Deleveraging is on only while its trigger holds, with the numbers that the snapshot has.")
+        said += _left_out(plan, rules)
         return tuple(said)
 
     def _guess(self, own: Fraction) -> int:
@@ -413,7 +405,10 @@ class _Source:
             return Scenario(which)
         taken: Taken = search.at(step)
         mark, plan = search.price(step), self.evaluation.plan.instruments
-        orphaned = min(taken.contracts, self.opposite()) * plan.contract_size_exact[self.number]
+        # What is opposite and more than is left of the position, less what was more than all of it before.
+        opposite, left = self.opposite(), search.size - taken.contracts
+        open_legs = max(ZERO, opposite - left) - max(ZERO, opposite - search.size)
+        orphaned = open_legs * plan.contract_size_exact[self.number]
         notional = orphaned / mark if plan.inverse[self.number] else orphaned * mark
         lost = taken.lost if self.takes else taken.shared
         return Scenario(which, search.move(step), mark, taken.contracts, taken.price, lost, notional, taken.fees)
@@ -448,14 +443,40 @@ class _Source:
                 evaluation = self.changing(evaluation).supposed(kind, values[kind])
         return _made(evaluation, self)
 
+    @property
+    def sought(self) -> bool:
+        """Whether changes of the rank are sought: where something is held, and the ruleset's score ranks."""
+        rules = self.evaluation.plan.deleveraging
+        return self.position >= 0 and rules is not None and rules.by_score
+
     def changes(self, now: Exposure, rank: int | None, light: int | None) -> Changes:
         """Return the smallest changes that move the rank as asked."""
         changing = self.changing()
-        rules = self.evaluation.plan.deleveraging
-        if now.adl_rank is None or now.adl_light is None or rules is None or not rules.by_score:
+        if now.adl_rank is None or now.adl_light is None or not self.sought:
             return Changes()
         wanted = _wanted(now, rank, light)
         return Changes() if wanted is None else changing.changes(wanted)
+
+
+def _left_out(plan: Plan, rules: Deleveraging) -> list[str]:
+    """Return what the numbers under a ruleset leave out, as sentences."""
+    said = []
+    if rules.ranks is not None:
+        said.append(f"Plugin `{rules.ranks}` ranks, at this mark and when contracts are taken.")
+    if rules.drawn:
+        said.append("Nobody is ranked: positions are closed one after the other from a place that is drawn.")
+    elif not rules.by_score:
+        said.append("Which change would move its rank is not sought: it is not the ruleset's score that ranks.")
+    if plan.collateral is not None:
+        said.append("Which margin or profit would move its rank is not sought: collateral has weights.")
+    before = list(itertools.takewhile(lambda step: step.do != "deleverage", plan.steps))
+    if any(step.cooldown or step.ramp or step.timeout for step in before):
+        said.append("Steps before deleveraging may wait for a time; what is taken after it is not counted.")
+    if rules.severity is not None:
+        said.append("An event asks for a part of a bankrupt position only, by the severity that the snapshot has.")
+    if rules.start is not None:
+        said.append("Deleveraging is on only while its trigger holds, with the numbers that the snapshot has.")
+    return said
 
 
 def exposure(
@@ -513,11 +534,8 @@ def _exposed(of: _Source) -> Exposure:
     side: Side | None = None if i < 0 else "long" if bound.positions.side(i) == LONG else "short"
     sums = None if place is None else evaluation.sums_of(segment_of(bound, i))
     first = last = None
-    if place is not None and sums is not None and rules is not None:
-        if rules.plugin is None and rules.rule in BY_RANK:
-            first, last = place.ahead, place.ahead + quantity
-        elif rules.rule in ("pro_rata_contracts", "integer"):
-            first, last = ZERO, sums.whole
+    if place is not None and sums is not None and rules is not None and rules.whole_by_rank:
+        first, last = place.ahead, place.ahead + quantity
     if not of.takes:
         first = last = None
     return Exposure(

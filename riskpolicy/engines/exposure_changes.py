@@ -79,6 +79,9 @@ class Changing:
             return self._evaluated(self._levered(value))
         if kind == "margin":
             return self._evaluated(self._paid(bound, value))
+        if not self.plain_money:
+            message = "a profit is not supposed where collateral is weighted"
+            raise QueryError(Finding("invalid_value", message, "as cash it would count otherwise than as profit"))
         entry = self._entry_for(value)
         if entry is None:
             message = f"no entry price gives an unrealized profit of {fraction_text(value)}"
@@ -103,6 +106,11 @@ class Changing:
     def _position(self) -> ExactPosition:
         bucket = self._bucket
         return bucket.positions[bucket.members.index(self.position)]
+
+    @property
+    def plain_money(self) -> bool:
+        """Whether cash counts as what it is: where collateral is weighted, margin and profit are not sought."""
+        return self.bound.plan.collateral is None
 
     # Leverage
 
@@ -160,6 +168,12 @@ class Changing:
         entry = position.mark_price - profit / position.size
         return entry if entry > 0 else None
 
+    def _profits(self, quantum: Fraction, most: Fraction) -> tuple[Fraction, Fraction]:
+        """Return the least and the most profit for which there is an entry price above zero, within an amount."""
+        position = self._position
+        end = -position.size / position.mark_price if position.inverse else position.size * position.mark_price
+        return max(-most, end + quantum) if end < 0 else -most, min(most, end - quantum) if end > 0 else most
+
     # The smallest change
 
     def changes(self, wanted: Callable[[Place], bool]) -> Changes:
@@ -190,6 +204,10 @@ class Changing:
         lot, size = bound.plan.instruments.lot[self.number] or LOT, abs(held.quantity)
         leverage = self._leverage(bucket, position)
         most = 1000 * (position.notional + abs(bucket.equity) / conversion)
+        margin = profit = None
+        if self.plain_money:
+            margin = _smallest(of_margin, ZERO, quantum, (ZERO, most), wanted)
+            profit = _smallest(of_profit, position.unrealized_pnl, quantum, self._profits(quantum, most), wanted)
         levered = None
         if leverage is not None and leverage > 0:
             levered = _smallest(
@@ -198,8 +216,8 @@ class Changing:
         return Changes(
             _smallest(of_size, size, lot, (lot, 1024 * size), wanted, fine=True),
             levered,
-            _smallest(of_margin, ZERO, quantum, (ZERO, most), wanted),
-            _smallest(of_profit, position.unrealized_pnl, quantum, (-most, most), wanted),
+            margin,
+            profit,
         )
 
 

@@ -9,10 +9,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from riskpolicy.engines.exposure import BY_RANK, Mechanism, mechanism
+from riskpolicy.engines.exposure import Mechanism, mechanism
 from riskpolicy.errors import Finding, QueryError, one_of, suggestion
 from riskpolicy.numbers import NumberError, exact, fraction_text, parse_decimal
-from riskpolicy.plan.plan import OF_INSTRUMENT, Deleveraging, Plan
+from riskpolicy.plan.plan import OF_INSTRUMENT, Plan
 
 #: The lowest and the highest value there can be; None where nothing bounds it.
 Pair: TypeAlias = "tuple[Fraction | None, Fraction | None]"
@@ -99,8 +99,9 @@ def public_exposure(plan: Plan, public: Mapping[str, Any]) -> PublicExposure:
     or signed without a side) and, where the venue shows it, adl_light; its entry_price, leverage and margin may be
     there, though nothing follows from them, since a rank depends on those of all others. Where known: `mark_price`,
     `fund_balance` (money of the instrument's fund), `positions` (holders on the position's side), `leverage`: rows
-    [up_to, contracts] of the other side by the leverage of the account (all its notional over equity; up to and with
-    `up_to`), rising, `up_to` null for no end; `lights`: contracts on the position's side by light, from 1 on.
+    [up_to, contracts] of the other side by the leverage of what margins them (an account's cross notional over its
+    equity, an isolated position's own; up to and with `up_to`), rising, `up_to` null for no end; `lights`: contracts on
+    the position's side by light, from 1 on.
     QueryError for what is missing, not known or no number.
 
     The bounds hold in every complete book (longs equal shorts) that fits the data, where nobody is in liquidation at
@@ -174,6 +175,13 @@ class _Given:
             if self.quantity > most:
                 message = f"light {self.light} has {fraction_text(most)} contracts, and the position more"
                 raise QueryError(Finding("contradiction", message, "`lights` counts the own contracts too"))
+        lot, others = self.plan.instruments.lot[self.number] or ZERO, (self.holders or 1) - 1
+        if self.holders is not None and (self.quantity + others * lot > self.interest or not others < self.interest):
+            message = f"{self.holders} positions do not fit into the open interest beside one of its own"
+            raise QueryError(Finding("contradiction", message, "each holds a lot at least"))
+        if self.holders == 1 and self.quantity != self.interest:
+            message = "one position holds its side, and it is less than the open interest"
+            raise QueryError(Finding("contradiction", message, "`positions` counts the own side, the own one included"))
         rules = self.plan.deleveraging
         if self.light is None or self.holders is None or rules is None or rules.lights_by_quantity:
             return
@@ -185,9 +193,9 @@ class _Given:
 
     def exposure(self) -> PublicExposure:
         word, rules = mechanism(self.plan), self.plan.deleveraging
-        ranked = rules is not None and word not in ("none", "socialised") and not _drawn(rules)
+        ranked = rules is not None and word not in ("none", "socialised") and not rules.drawn
         ahead = self.ahead() if ranked else _UNKNOWN
-        by_rank = rules is not None and rules.plugin is None and rules.ranks is None and rules.rule in BY_RANK
+        by_rank = rules is not None and rules.whole_by_rank
         first = last = _UNKNOWN
         if word in ("queue", "pro_rata", "plugin"):
             first = ahead if by_rank else (ZERO, self.interest)
@@ -273,8 +281,11 @@ class _Given:
                 break
             before.append(step)
         fund = self.plan.instruments.fund[self.number] if self.plan.instruments.fund else -1
+        # Of an account in several markets it is the fund of the largest: that of this one where all have the same.
+        alone = len(set(self.plan.instruments.fund)) == 1
         sure = any(
-            s.do == "takeover" and s.by in (fund, OF_INSTRUMENT) and s.when is None and not s.unless
+            s.do == "takeover" and (s.by == fund or (s.by == OF_INSTRUMENT and alone))
+            and s.when is None and not s.unless
             and s.max_net_notional is None and s.max_loss is None and s.solvency == "none"
             for s in before
         ) and all(
@@ -356,11 +367,6 @@ class _Given:
         if any(table.curved or table.entry_basis for table in plan.tiers.tables):
             return None
         return max(tier.rate for tier in plan.tiers.exact)
-
-
-def _drawn(rules: Deleveraging) -> bool:
-    """Return whether a place is drawn at random, and nobody has a rank."""
-    return rules.rule == "random_start" and rules.ranks is None
 
 
 def _known(what: str, given: Mapping[str, Any], keys: Sequence[str]) -> None:
@@ -447,9 +453,12 @@ def ordered(public: Mapping[str, Any], order: str) -> Mapping[str, Any]:
     if len(parts) not in (2, 3) or parts[0] not in ("buy", "sell"):
         raise QueryError(Finding("invalid_value", f"`{order}` is no order", "write side:quantity:price"))
     size = _amount("order", parts[1])
+    if len(parts) == 3:
+        _amount("price of the order", parts[2])
     own = public.get("position") or {}
     if not isinstance(own, Mapping):
         raise QueryError(Finding("wrong_type", "`position` is no object", f"keys: {one_of(_POSITION)}"))
+    _known("position", own, _POSITION)
     before = _signed(own) if own else ZERO
     after = before + (size if parts[0] == "buy" else -size)
     if not after:

@@ -91,12 +91,15 @@ def head(
 def merge(heads: Sequence[Head]) -> list[Candidate]:
     """Return the candidates of all heads in the order of the whole book, ranked from 1.
 
-    With them the policies `queue` and `capped_queue` take of everybody what they take in the whole book: whoever is
-    missing is behind enough contracts of its own partition.
+    With them the policies `queue` and `capped_queue`, unless equal scores are to give as a group, take of everybody
+    what they take in the whole book: whoever is missing is behind enough contracts of its own partition. QueryError
+    where account ids are text in some partitions and integers in others, which are not ordered alike.
     """
-    rows = sorted(
-        ((key, c) for of in heads for key, c in zip(of.keys, of.candidates, strict=True)), key=lambda row: row[0]
-    )
+    rows = [(key, c) for of in heads for key, c in zip(of.keys, of.candidates, strict=True)]
+    if len({type(key[-1]) for key, _ in rows}) > 1:
+        message = "some partitions have account ids as text, others as integers"
+        raise QueryError(Finding("wrong_type", message, "write them in one way in all, as text where any is"))
+    rows.sort(key=lambda row: row[0])
     return [replace(c, rank=rank) for rank, (_, c) in enumerate(rows, 1)]
 
 
@@ -130,6 +133,8 @@ def count(evaluation: Evaluation, instrument: str, side: Side, key: Key) -> Coun
 def standing(counts: Sequence[Count], contracts: Fraction, rules: Deleveraging) -> Standing:
     """Return where a position of unsigned `contracts` stands in the whole book, from its count in every partition."""
     before, positions = sum(c.before for c in counts), sum(c.positions for c in counts)
+    if not positions:
+        raise QueryError(Finding("missing_value", "no partition holds a position of that side", "count all partitions"))
     ahead = sum((c.contracts_before for c in counts), ZERO)
     lights = rules.light_count
     if not rules.lights_by_quantity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, Literal
@@ -25,7 +26,7 @@ def ranked_by_rule(evaluation: Evaluation) -> Queue:
     p, symbols = bound.positions, evaluation.plan.instruments.symbols
     segments = 2 * len(symbols)
     score, rank = np.full(len(p), np.nan), np.full(len(p), -1, np.int32)
-    if rules.ranks is None and rules.rule == "random_start":
+    if rules.drawn:
         none = np.zeros(segments + 1, np.int64)
         return Queue(score, rank, rank.astype(np.int8), rank[:0], none, 0)
     keys: Any = rules.parameters.get("keys", DEFAULT_KEYS)
@@ -51,4 +52,12 @@ def ranked_by_rule(evaluation: Evaluation) -> Queue:
 
 
 def _scores(of: Queued) -> list[float]:
-    return [float("nan") if c.score is None else float(c.score) for c in of.candidates]
+    return [float("nan") if c.score is None else nearest(c.score) for c in of.candidates]
+
+
+def nearest(score: Fraction) -> float:
+    """Return the nearest float, infinite where there is none."""
+    try:
+        return float(score)
+    except OverflowError:
+        return math.copysign(math.inf, score)

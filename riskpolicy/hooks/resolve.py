@@ -71,9 +71,10 @@ class Hooked:
 
 
 def resolve_hook(
-    plugin: str, hook: str, allowed: Collection[str] | None = None, parameters: Parameters = MappingProxyType({})
-) -> Hooked:
-    """Return a hook of a plugin, as its parameters configure it.
+    plugin: str, hook: str, allowed: Collection[str] | None = None, parameters: Parameters = MappingProxyType({}),
+    made: dict[str, pluggy.PluginManager] | None = None,
+) -> Hooked:  # fmt: skip
+    """Return a hook of a plugin, as its parameters configure it; once for all its hooks that are looked up with `made`.
 
     PluginError as in `resolve_plugins`, and where the plugin does not implement it.
 
@@ -83,7 +84,10 @@ def resolve_hook(
         hint = suggestion(hook, HOOKS) or f"hooks: {one_of(HOOKS)}"
         raise PluginError(Finding("unknown_hook", f"there is no hook `{hook}`", hint))
     entry = _entry(plugin, allowed)
-    return _hooked(plugin, _version(entry), _plugin(plugin, entry, parameters.get(plugin)), hook)
+    managers = {} if made is None else made
+    if plugin not in managers:
+        managers[plugin] = _plugin(plugin, entry, parameters.get(plugin))
+    return _hooked(plugin, _version(entry), managers[plugin], hook)
 
 
 def hooks_of(plugin: object, name: str) -> dict[str, Hooked]:
@@ -129,7 +133,9 @@ def _called(plugin: str, version: str, manager: pluggy.PluginManager, hook: str,
 
 def _where(error: Exception) -> str:
     """Return the file and line in which an error was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
+    # The last frame of its own: libraries that it calls are deeper, pluggy and this package are around it.
+    apart = (str(Path(__file__).parents[1]), str(Path(pluggy.__file__).parent), str(Path(inspect.__file__).parent))
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(apart)]
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
@@ -182,9 +188,16 @@ def _plugin(name: str, entry: EntryPoint, parameters: Mapping[str, object] | Non
     if not manager.hook.configured.get_hookimpls():
         message = f"plugin `{name}` takes no parameters: it does not implement `configured`"
         raise PluginError(Finding("missing_hook", message, "take its parameters out of `plugins`"))
-    made = _called(name, _version(entry), manager, "configured", {"parameters": parameters})
-    if made is None:
-        raise PluginError(Finding("hook_result", f"plugin `{name}`: `configured` returned nothing"))
+    try:
+        made = _called(name, _version(entry), manager, "configured", {"parameters": parameters})
+    except PluginError as error:
+        if isinstance(error.__cause__, ValueError):
+            message = f"plugin `{name}` does not take these parameters: {error.__cause__}"
+            raise PluginError(Finding("invalid_value", message, "change them in `plugins`")) from error.__cause__
+        raise
+    if made is None or isinstance(made, type):
+        message = f"plugin `{name}`: `configured` returned {made!r}"
+        raise PluginError(Finding("hook_result", message, "return an object with the hooks"))
     return _manager(name, made)
 
 

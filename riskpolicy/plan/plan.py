@@ -319,6 +319,22 @@ class Deleveraging:
         return self.ranks is None and self.rule not in ("lexicographic", "random_start")
 
     @property
+    def drawn(self) -> bool:
+        """Whether the first place is drawn at random, and nobody has a rank."""
+        return self.rule == "random_start" and self.ranks is None
+
+    @property
+    def whole_by_rank(self) -> bool:
+        """Whether everybody ahead gives all of its position before the next one gives anything."""
+        numeraire = self.parameters.get("numeraire", "contracts")
+        return (
+            self.rule in ("queue", "lexicographic")
+            and numeraire == "contracts"
+            and self.parameters.get("ties", "rank") == "rank"
+            and not (self.most or self.eligible or self.protected or self.severity)
+        )
+
+    @property
     def plain(self) -> bool:
         """Whether the queue of the evaluation is all there is to know."""
         return self.rule == "queue" and not (

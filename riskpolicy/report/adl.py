@@ -53,18 +53,20 @@ def _givers(c: Comparison, rows: int) -> RenderableType:
     table.add_column("who gives", header_style="dim")
     for run in c.runs:
         total: dict[str, Fraction] = {}
-        paid = False
-        for names, of in zip(run.accounts, run.allocations, strict=True):
+        paid, several = False, len({d.instrument for d in c.events}) > 1
+        for event, names, of in zip(c.events, run.accounts, run.allocations, strict=True):
             paid = isinstance(of, ProfitHaircut)
-            for name, x in zip(names, of.paid if isinstance(of, ProfitHaircut) else of.given, strict=True):
+            for account, x in zip(names, of.paid if isinstance(of, ProfitHaircut) else of.given, strict=True):
+                name = f"{account} in {event.instrument}" if several and not paid else account
                 if x:
                     total[name] = total.get(name, Fraction(0)) + x
         # Of equal parts the account decides, so that the order of rows never shows.
         most = sorted(total.items(), key=lambda row: (-row[1], row[0]))
         form = money if paid else quantity
-        shown = ", ".join(f"{name} {form(float(x))}" for name, x in most[:rows]) or "nobody"
-        more = f" and {len(most) - rows:,} more" if len(most) > rows else ""
-        table.add_row(run.policy, f"{shown}{more}{' (money)' if paid and total else ''}")
+        shown = ", ".join(f"{name} {form(float(x))}" for name, x in most[:rows])
+        more = f" and {len(most) - rows:,} more" if shown and len(most) > rows else ""
+        who = shown + more if shown else f"{len(most):,} accounts" if most else "nobody"
+        table.add_row(run.policy, f"{who}{' (money)' if paid and shown else ''}")
     return titled("Contracts given", table)
 
 

@@ -77,8 +77,10 @@ def _more(found: Exposure, reached: Reached) -> str:
 
 def _changes(found: Exposure, rank: int | None, light: int | None) -> list[RenderableType]:
     asked = rank is not None or light is not None
-    if found.adl_light is None or (found.adl_light < 2 and not asked):
+    if found.adl_light is None or not found.sought or (found.adl_light < 2 and not asked):
         return []
+    if found.adl_rank == rank or found.adl_light == light:
+        return [Text("It is there already.")]
     changes = found.changes(rank, light=light)
     lines = []
     kinds = {

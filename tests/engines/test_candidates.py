@@ -266,3 +266,38 @@ def test_without_a_ranking_ranks_go_by_account():
     del ruleset["deleveraging"], ruleset["liquidation"]["steps"][1], ruleset["waterfall"][2]
     found = candidates(evaluate(ruleset, BOOK), "BTCUSDT", "short")
     assert [(c.account, c.score, c.rank) for c in found] == [("V", None, 1), ("W", None, 2)]
+
+
+@pytest.mark.parametrize("severity", [None, {"rule": "static", "start": "60%"}])
+@pytest.mark.parametrize(
+    "take",
+    [
+        {"rule": "queue"}, {"rule": "queue", "most": "50%"}, {"rule": "random_start", "seed": 1},
+        {"rule": "random_start", "seed": 3}, {"rule": "pro_rata"}, {"rule": "least_leverage"},
+        {"rule": "lexicographic", "parameters": {"keys": ["contracts desc"]}},
+        {"rule": "capped_pro_rata", "parameters": {"most": "25%"}},
+    ],
+)  # fmt: skip
+def test_the_policy_of_a_ruleset_is_compared_as_it_resolves(take, severity):
+    ruleset = base()
+    ruleset["liquidation"]["steps"] = [{"id": "adl", "do": "deleverage"}]
+    ruleset["instruments"][0]["lot"] = 1
+    ruleset["deleveraging"]["take"] |= take
+    positions = [("A", "BTCUSDT", 10, 100), *((f"W{k}", "BTCUSDT", -q, e) for k, (q, e) in enumerate(SHORTS_OF))]
+    tables = cross(positions, {"A": 60, **{f"W{k}": 500 for k in range(len(SHORTS_OF))}}, {"BTCUSDT": 90})
+    tables["funds"] = [{"fund": "main", "currency": "USDT", "balance": 0}]
+    if severity is not None:
+        ruleset["deleveraging"]["severity"] = severity
+        tables["markets"][0]["adl_severity"] = 0.3
+    evaluation = evaluate(ruleset, tables)
+    seed = evaluation.plan.deleveraging.seed
+    (comparison,) = compare(evaluation, bankruptcies(evaluation, seed), ["ruleset"])
+    (run,) = comparison.runs
+    given_ = {a: g for a, g in zip(run.accounts[0], run.allocations[0].given, strict=True) if g}
+    taken = {}
+    for d in evaluation.resolve("book").deleveraged:
+        taken[d.account] = taken.get(d.account, 0) + abs(d.quantity)
+    assert given_ == taken
+
+
+SHORTS_OF = ((8, 130), (7, 120), (6, 110), (4, 101))

@@ -275,11 +275,16 @@ def test_a_cap_holds_for_an_event_however_often_its_steps_begin_again(take, most
 
 
 def test_of_profit_no_more_is_taken_than_an_event_found():
-    # Y's profit of 4 pays for 4 contracts at 90 and mark 89; a second demand of the same event would count it again.
-    tables = book()
-    tables["positions"][3]["entry_price"] = 90
+    # A is bankrupt at 95 and marked at 90: a contract costs 5, so that B's profit of 60 pays for 6 and C's of 10 for 2.
+    # Asked again for the 2 that are left, C would have 3 contracts with a profit of 6, and give one more.
+    tables = venue.cross(
+        [("A", "BTC", 10, 100), ("B", "BTC", -6, 100), ("C", "BTC", -5, 92), ("D", "BTC", -5, 80)],
+        {"A": 50, "B": 1000, "C": 1000, "D": 1000}, {"BTC": 90},
+    )  # fmt: skip
+    tables["funds"] = [{"fund": "main", "currency": "USDT", "balance": 0}]
     result = run(rules({"rule": "pro_rata"}), tables)
-    assert sum(d.lost for d in result.deleveraged if d.account == "Y") <= 4
+    assert taken(result) == {"B": 6, "C": 2}
+    assert result.waiting == ["A"]
 
 
 def test_who_is_bankrupt_or_the_account_itself_is_passed_over_with_a_reason():
@@ -362,11 +367,9 @@ def test_the_highest_of_a_window_is_no_lower_than_what_is_there_now():
     tables["depth"] = [{"instrument": "BTC", "side": "bid", "price": 89, "quantity": 100}]
     result = run(made, tables)
     (fund,) = snapshot_dict(result.after)["funds"]
-    # A fee of 1 % of 890, rounded up within what it has: 5 is left of 115 - 110.
-    paid = float(fund["balance"]) - 1200
-    assert paid > 0
-    assert float(fund["peak_8h"]) == 1200 + paid
-    assert market_of(result)["symbol_pnl"] == market_of(result)["symbol_pnl_peak_8h"] == 50 + paid
+    # A fee of 8.9, and 3.9 of it back for what A lacks then.
+    assert (float(fund["balance"]), fund["peak_8h"]) == (1205, 1208.9)
+    assert (market_of(result)["symbol_pnl"], market_of(result)["symbol_pnl_peak_8h"]) == (55, 58.9)
 
 
 def test_positions_are_closed_in_the_order_in_which_they_were_ranked(install):

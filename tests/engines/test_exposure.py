@@ -89,7 +89,8 @@ def test_policies_that_take_from_all_are_reached_by_the_first_contract():
     made["deleveraging"]["take"]["rule"] = "pro_rata_contracts"
     found = exposure("W1", rules=made)
     assert found.mechanism == "pro_rata"
-    assert (found.first.contracts, found.last.contracts) == (0, 10)
+    # All ten of A are closed at the move that takes its first.
+    assert (found.first.contracts, found.last.contracts) == (10, 10)
 
 
 def test_a_hypothetical_order_is_filled_first():
@@ -231,7 +232,8 @@ def public(evaluation, account, **known):
     }  # fmt: skip
     if known.get("light"):
         said["position"]["adl_light"] = own["adl_light"]
-    if known.get("holders"):
+    # Who holds an own side that is not complete is no number that a venue would show.
+    if known.get("holders") and sum(abs(r["quantity"]) for r in mine) == said["open_interest"]:
         said["positions"] = len(mine)
     if known.get("lights"):
         said["lights"] = [sum(abs(r["quantity"]) for r in mine if r["adl_light"] == k) for k in range(1, 6)]
@@ -262,7 +264,7 @@ def test_the_truth_is_within_what_public_data_bound(tables, data, rule):
     assert within(truth.quantity_ahead, found.quantity_ahead)
     for which in ("first", "last"):
         true, bound = getattr(truth, which), getattr(found, which)
-        assert within(true.contracts, bound.contracts)
+        assert true.contracts is None or within(true.contracts, bound.contracts)
         if true.move is not None:
             assert within(true.move, bound.move)
             assert within(true.deficit, bound.deficit) or not known["fund"]

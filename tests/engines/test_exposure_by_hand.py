@@ -531,9 +531,14 @@ def test_of_an_account_with_both_sides_one_is_named():
     with pytest.raises(rp.QueryError, match="holds both sides of BTCUSDT"):
         exposed(rules, snapshot, "h")
     found = exposed(rules, snapshot, "h", side="long")
-    # s brings 6 contracts; the short leg of 4 loses its hedge of 4.
+    # s brings 6 contracts; the 4 that are left still hedge the short leg of 4.
     assert (found.quantity, found.first.scenario.taken, found.last.move) == (10, 6, None)
-    assert found.first.scenario.loss_of_hedge == 4 * 100 * (1 + found.first.move)
+    assert found.first.scenario.loss_of_hedge == 0
+    # Of 8 there are 2 left: 2 of the short leg are open.
+    snapshot["positions"][2]["quantity"], snapshot["accounts"][1]["balance"] = -8, 88
+    found = exposed(rules, snapshot, "h", side="long")
+    assert found.first.scenario.taken == 8
+    assert found.first.scenario.loss_of_hedge == 2 * 100 * (1 + found.first.move)
 
 
 def test_accounts_may_be_numbers():

@@ -181,3 +181,59 @@ def test_funds_that_the_kit_is_told_of_pay_no_rebates():
     assert not check_plugin(Rebates()).broken
     (broken,) = check_plugin(Rebates(), funds=["main"]).broken
     assert "has the fund `main` pay" in broken.says
+
+
+def test_text_stays_text_and_numbers_become_what_a_field_holds(install):
+    @dataclass(frozen=True)
+    class Typed(Shares):
+        names: frozenset[str] = frozenset()
+        word: str = "x"
+        most: int = 1
+        rate: float = 0.5
+        parts: tuple[int, ...] = ()
+        anything: object = None
+
+    seen = []
+
+    class Seen(Typed):
+        @rp.hookimpl
+        def configured(self, parameters):
+            seen.append(with_parameters(self, parameters))
+            return seen[-1]
+
+    install("shares", Seen())
+    venue.policy(rules(names=["007", "1.50", 7], word="0042", most=500, rate="5%", parts=[1, 2], anything="y", share=1))
+    (made,) = seen
+    assert (made.names, made.word, made.most, made.rate) == ({"007", "1.50", "7"}, "0042", 500, 0.05)
+    assert (made.parts, made.anything, made.share) == ((1, 2), "y", 1)
+
+
+def test_a_plugin_is_configured_once_for_all_its_hooks(install):
+    made = []
+
+    class Both(Shares):
+        @rp.hookimpl
+        def configured(self, parameters):
+            made.append(with_parameters(self, parameters))
+            return made[-1]
+
+        @rp.hookimpl
+        def rank_adl(self, candidates):
+            return [0 for _ in candidates]
+
+    install("shares", Both())
+    ruleset = rules(share="25%")
+    ruleset["deleveraging"]["plugin"] = "shares"
+    venue.policy(ruleset)
+    assert len(made) == 1
+
+
+def test_a_class_is_no_plugin(install):
+    class Class(Shares):
+        @rp.hookimpl
+        def configured(self, parameters):
+            return Shares if parameters else self
+
+    install("shares", Class())
+    with pytest.raises(rp.PluginError, match="return an object with the hooks"):
+        venue.policy(rules(share="25%"))

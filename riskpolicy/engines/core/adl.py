@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 
 #: Why somebody is passed over at whose expense a price would be.
 NO_OVERLAP = "bankruptcy prices do not overlap"
+#: Why somebody gives nothing of whom less than a lot may be taken.
+UNDER_A_LOT = "cap: less than one lot may be taken"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,16 @@ from typing import Any, NamedTuple, TypeVar
 from riskpolicy.engines.core.adl import LAWS, AllocateAdl
 from riskpolicy.engines.policies.haircuts import ProfitHaircut, profit_haircut
 from riskpolicy.engines.policies.queues import capped_queue, lexicographic, queue, random_start
-from riskpolicy.engines.policies.severity import CONTROLLERS, Controller, Raised, Severity, asked, raised, within
+from riskpolicy.engines.policies.severity import (
+    CONTROLLERS,
+    Controller,
+    Raised,
+    Severity,
+    asked,
+    raised,
+    severity_in,
+    within,
+)
 from riskpolicy.engines.policies.shares import (
     capped_pro_rata,
     integer,
@@ -27,6 +36,7 @@ T = TypeVar("T")
 __all__ = [
     "CONTROLLERS", "HAIRCUT", "POLICIES", "Controller", "Listed", "ProfitHaircut", "Raised", "Severity", "asked",
     "controller", "controller_of", "declared", "known", "policy", "policy_of", "profit_haircut", "raised",
+    "severity_in",
 ]  # fmt: skip
 
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
-from riskpolicy.engines.core.adl import NO_OVERLAP, Allocation, Candidate, Demand
+from riskpolicy.engines.core.adl import NO_OVERLAP, UNDER_A_LOT, Allocation, Candidate, Demand
 
 Numeraire: TypeAlias = Literal["contracts", "money"]
 
 #: Why a candidate gives nothing.
 NOTHING_LEFT = "nothing left to close"
 PROTECTED = "protected: its cap is zero"
-UNDER_A_LOT = "cap: less than one lot may be taken"
 NO_PROFIT = "no profit"
 NOT_REACHED = "not reached"
 NO_SHARE = "its share is less than one lot"

@@ -8,6 +8,8 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from riskpolicy.engines.core.adl import Demand
+from riskpolicy.engines.core.bound import Bound
+from riskpolicy.plan.plan import SeverityRule
 
 #: A severity is kept in steps of this, so that its fraction does not grow without end over a wave.
 STEP = Fraction(1, 10**12)
@@ -43,6 +45,14 @@ def asked(demand: Demand, severity: Severity) -> Demand:
 def raised(demand: Demand, contracts: Fraction) -> Raised:
     """Return what contracts that were given raised, of what the demand's deficit needed."""
     return Raised(max(Fraction(0), demand.lost(contracts)), demand.deficit)
+
+
+def severity_in(bound: Bound, number: int, rule: SeverityRule) -> Severity:
+    """Return the severity in a market: as the snapshot keeps it, else what the rule starts with."""
+    given, row = bound.snapshot.numbers("markets", "adl_severity"), int(bound.market_row[number])
+    before = None if given is None or row < 0 else given.exact(row)
+    value = rule.start if before is None else min(max(before, rule.least), rule.most)
+    return Severity(value, rule.least, rule.most)
 
 
 def static() -> Controller:

@@ -8,11 +8,10 @@ from fractions import Fraction
 from typing import Literal, TypeAlias
 
 from riskpolicy.engines import allocation
-from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Candidate, Demand
+from riskpolicy.engines.core.adl import UNDER_A_LOT, AllocateAdl, Allocation, Candidate, Demand
 from riskpolicy.engines.policies.rooms import (
     LOW_LEVERAGE,
     NO_WEIGHT,
-    UNDER_A_LOT,
     ZERO,
     Numeraire,
     Rooms,

@@ -66,23 +66,24 @@ class Aftermath(Steps):
         pnl, peak = snapshot.numbers("markets", "symbol_pnl"), snapshot.numbers("markets", "symbol_pnl_peak_8h")
         gains: dict[int, Fraction | None] = {}
         peaks: dict[int, Fraction | None] = {}
-        for number, gain in self.market_gain.items():
-            row = int(self.bound.market_row[number])
-            before = None if pnl is None else pnl.exact(row)
+        for number, row in enumerate(self.bound.market_row.tolist()):
+            before = None if pnl is None or row < 0 else pnl.exact(row)
             if before is None:
                 continue
-            gains[row], highest = before + gain, None if peak is None else peak.exact(row)
-            if highest is not None and before + gain > highest:
-                peaks[row] = before + gain
+            if number in self.market_gain:
+                gains[row] = before + self.market_gain[number]
+            highest, seen = None if peak is None else peak.exact(row), self.market_peak(number)
+            if highest is not None and seen > highest:
+                peaks[row] = Fraction(seen)
         snapshot = with_numbers(snapshot, "markets", "symbol_pnl", gains) if gains else snapshot
         snapshot = with_numbers(snapshot, "markets", "symbol_pnl_peak_8h", peaks) if peaks else snapshot
-        has, most = snapshot.numbers("funds", "balance"), snapshot.numbers("funds", "peak_8h")
+        most, names = snapshot.numbers("funds", "peak_8h"), snapshot.tables["funds"].get("fund")
         higher: dict[int, Fraction | None] = {}
-        for row in range(snapshot.rows["funds"]):
-            balance = None if has is None else has.exact(row)
-            highest = None if most is None else most.exact(row)
-            if balance is not None and highest is not None and balance > highest:
-                higher[row] = balance
+        for row in range(snapshot.rows["funds"] if most is not None and isinstance(names, Ids) else 0):
+            highest = most.exact(row)  # type: ignore[union-attr]
+            fund = next(k for k, f in enumerate(self.plan.funds) if f.id == str(names.label(row)))  # type: ignore[union-attr]
+            if highest is not None and self.fund_peak(fund) > highest:
+                higher[row] = Fraction(self.fund_peak(fund))
         return with_numbers(snapshot, "funds", "peak_8h", higher) if higher else snapshot
 
     def with_depth(self, snapshot: Snapshot) -> Snapshot:

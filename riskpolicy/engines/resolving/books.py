@@ -97,8 +97,11 @@ class Books:
         #: Of which positions it was said that they are passed over, each in favour of which bucket.
         self.told: set[tuple[int, int]] = set()
         self.active: dict[int, bool] = {}
-        #: What the fund of a market has gained in it, in settlement money.
+        #: What the fund of a market has gained in it, in settlement money, and the most that this has been.
         self.market_gain: dict[int, Fraction] = {}
+        self.market_high: dict[int, Fraction] = {}
+        #: The highest balance that a fund has been credited to, in quanta.
+        self.fund_high: dict[int, int] = {}
         self.asked = 0
         #: Severities by market, and positions that were asked for where an event has a limit: no more of them is.
         self.severities: dict[int, Severity] = {}
@@ -355,12 +358,18 @@ class Books:
         """Count what a fund gains in a market, below zero what it loses there: the market's own fund alone."""
         of = self.plan.instruments
         if fund >= 0 and of.fund[number] == fund and self.plan.funds[fund].currency == int(of.currency[number]):
-            self.market_gain[number] = self.market_gain.get(number, ZERO) + amount
+            gain = self.market_gain[number] = self.market_gain.get(number, ZERO) + amount
+            self.market_high[number] = max(gain, self.market_high.get(number, ZERO))
 
     def income(self, fund: int, quanta: int) -> None:
         """Add to a fund's balance; nothing for -1."""
         if fund >= 0:
-            self.payers.balance[fund] = (self.payers.balance[fund] or 0) + quanta
+            self.credit(fund, quanta)
+
+    def credit(self, fund: int, quanta: int) -> None:
+        """Change a fund's balance; the highest that it has been is kept."""
+        has = self.payers.balance[fund] = (self.payers.balance[fund] or 0) + quanta
+        self.fund_high[fund] = max(has, self.fund_high.get(fund, has))
 
     def fee_quanta(self, bucket: int, number: int, fill: Fill, step: Step, equity: Fraction) -> int:
         """Return a step's fee on a fill, rounded up to whole quanta, or down within the equity that the fill leaves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
@@ -13,11 +14,12 @@ from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Candidate, Dema
 from riskpolicy.engines.core.exact import ZERO, ExactPosition, Number
 from riskpolicy.engines.core.once import once
 from riskpolicy.engines.core.resolution import Skipped
-from riskpolicy.engines.policies import Severity, asked, controller, declared, policy, raised
+from riskpolicy.engines.policies import Severity, asked, controller, declared, policy, raised, severity_in
+from riskpolicy.engines.policies.rooms import NOT_REACHED
 from riskpolicy.engines.resolving.books import DEFAULT_LOT
 from riskpolicy.engines.resolving.staged import Staged
 from riskpolicy.errors import Finding, SnapshotError
-from riskpolicy.plan.plan import Deleveraging, SeverityRule
+from riskpolicy.plan.plan import Deleveraging, Rule, SeverityRule
 
 
 class Closing(Staged):
@@ -37,17 +39,23 @@ class Closing(Staged):
         """Return whether contracts may be taken in a market; a trigger's state is kept for the snapshot after."""
         if rules.start is None or rules.stop is None:
             return True
-        rule = rules.stop if self.was_on(number) else rules.start
-        numbers = {name: self.market_number(number, name) for name in rule.program.inputs}
+        numbers = self.trigger_numbers(number, rules.start, rules.stop)
         lacking = [name for name, value in numbers.items() if value is None]
         if lacking:
             symbol, table = self.symbol(number), "funds" if lacking[0].startswith("fund_") else "markets"
             message = f"deleveraging of {symbol} is triggered by `{lacking[0]}`, which the snapshot leaves out"
             hint = f"add `{lacking[0].removeprefix('fund_')}` to `{table}`"
             raise SnapshotError(Finding("missing_value", message, hint))
-        holds = bool(rule.program.exact({name: x for name, x in numbers.items() if x is not None}))
-        self.active[number] = self.was_on(number) != holds
+        known = {name: x for name, x in numbers.items() if x is not None}
+        starts, stops = (bool(rule.program.exact(known)) for rule in (rules.start, rules.stop))
+        # Asked again with the same numbers it stays as it is: where both hold, it is on.
+        self.active[number] = starts or (self.was_on(number) and not stops)
         return self.active[number]
+
+    def trigger_numbers(self, number: int, *rules: Rule) -> dict[str, Number | None]:
+        """Return the numbers of a market that conditions read, None where nobody says."""
+        names = dict.fromkeys(name for rule in rules for name in rule.program.inputs)
+        return {name: self.market_number(number, name) for name in names}
 
     def was_on(self, number: int) -> bool:
         """Return whether deleveraging of a market was on when it was last asked."""
@@ -61,22 +69,37 @@ class Closing(Staged):
         if rules is None or rules.start is None or rules.stop is None:
             return
         for number in np.unique(self.bound.positions.instrument).tolist():
-            rule = rules.stop if self.was_on(number) else rules.start
-            if all(self.market_number(number, name) is not None for name in rule.program.inputs):
+            if None not in self.trigger_numbers(number, rules.start, rules.stop).values():
                 self.is_on(number, rules)
 
     def market_number(self, number: int, name: str) -> Number | None:
         """Return a number of a market as its conditions read it, as it is by now; None where nobody says."""
         if name.startswith("fund_"):
-            found = self.number_of_fund(self.plan.instruments.fund[number], name)
-            return None if found != found else found
+            fund = self.plan.instruments.fund[number]
+            found = self.number_of_fund(fund, name)
+            if found != found:
+                return None
+            return max(found, self.fund_peak(fund)) if name == "fund_peak_8h" else found
         given = self.bound.snapshot.numbers("markets", name)
         value = None if given is None else given.exact(int(self.bound.market_row[number]))
         if value is None:
             return None
         if name == "open_interest":
             return abs(self.worth(number, value, self.bound.exact_mark(number)))
-        return value + self.market_gain.get(number, ZERO) if name == "symbol_pnl" else value
+        if name == "symbol_pnl":
+            return value + self.market_gain.get(number, ZERO)
+        return max(value, self.market_peak(number)) if name == "symbol_pnl_peak_8h" else value
+
+    def fund_peak(self, fund: int) -> Number:
+        """Return the highest that a fund's balance has been in this resolution, -inf where nobody says."""
+        known = [x for x in (self.start[fund], self.payers.balance[fund], self.fund_high.get(fund)) if x is not None]
+        return max(known) * self.plan.requirements.quantum[self.plan.funds[fund].currency] if known else -math.inf
+
+    def market_peak(self, number: int) -> Number:
+        """Return the highest that a fund's profit in a market has been in this resolution, -inf where nobody says."""
+        given = self.bound.snapshot.numbers("markets", "symbol_pnl")
+        before = None if given is None else given.exact(int(self.bound.market_row[number]))
+        return -math.inf if before is None else before + self.market_high.get(number, ZERO)
 
     def allocated(
         self, bucket: int, p: ExactPosition, price: Fraction, rules: Deleveraging
@@ -108,7 +131,8 @@ class Closing(Staged):
         self.learn(demand, sum(allocation.given, ZERO), number, rules)
         for c, given, reason in zip(found, allocation.given, allocation.skipped, strict=True):
             why = c.barred or reason
-            if not given and why is not None:
+            # Who stands behind what is taken has been passed over by nobody.
+            if not given and why not in (None, NOT_REACHED):
                 self.result.skipped.append(Skipped(c.account, demand.instrument, self.name(bucket), why))
         taken = [(c.rank, i, given) for c, i, given in zip(found, places, allocation.given, strict=True) if given]
         return [(i, given) for _, i, given in sorted(taken)]
@@ -139,10 +163,7 @@ class Closing(Staged):
     def severity(self, number: int, rule: SeverityRule) -> Severity:
         """Return the severity in a market: as earlier events left it, else what the rule starts with."""
         if number not in self.severities:
-            given = self.bound.snapshot.numbers("markets", "adl_severity")
-            before = None if given is None else given.exact(int(self.bound.market_row[number]))
-            value = rule.start if before is None else min(max(before, rule.least), rule.most)
-            self.severities[number] = Severity(value, rule.least, rule.most)
+            self.severities[number] = severity_in(self.bound, number, rule)
         return self.severities[number]
 
     def policy_of(self, rules: Deleveraging) -> AllocateAdl:

@@ -296,8 +296,7 @@ class Steps(Closing):
         taken = -fill.quantity
         gain = self.worth(p.number, taken, p.mark_price) - self.worth(p.number, taken, fill.price)
         quanta = math.floor(gain * p.held.conversion / quantum)
-        has = self.payers.balance[step.by]
-        self.payers.balance[step.by] = (has or 0) + quanta
+        self.credit(step.by, quanta)
         self.gain_in(p.number, step.by, quanta * quantum)
         if quanta < 0:
             self.lost[step.by] = self.lost.get(step.by, ZERO) - quanta * quantum
@@ -317,7 +316,7 @@ class Steps(Closing):
                 step.id, "leftover margin", [(self.name(bucket), currency, -left), (name, currency, left)]
             )
             self.add(bucket, -left * quantum)
-            self.payers.balance[step.by] = (self.payers.balance[step.by] or 0) + left
+            self.credit(step.by, left)
             market = loss_of(self.bound, bucket).market
             self.gain_in(self.plan.instruments.number[market], step.by, left * quantum)
             self.note(bucket, step, "leftover margin to the fund", amount=left * quantum)

@@ -61,8 +61,8 @@ class Closing(Triggers):
         self.learn(demand, sum(allocation.given, ZERO), number, rules)
         for c, given, reason in zip(found, allocation.given, allocation.skipped, strict=True):
             why = c.barred or reason
-            # Who stands behind what is taken has been passed over by nobody.
-            if not given and why not in (None, NOT_REACHED):
+            # Where all is taken, nobody has passed over who stands behind it.
+            if not given and why is not None and (why != NOT_REACHED or allocation.remaining):
                 self.result.skipped.append(Skipped(c.account, demand.instrument, self.name(bucket), why))
         taken = [(c.rank, i, given) for c, i, given in zip(found, places, allocation.given, strict=True) if given]
         return [(i, given) for _, i, given in sorted(taken)]

@@ -60,7 +60,7 @@ MAY_IMPORT = {
     "engines.evaluate": CORE | MECHANISMS | {"engines.resolve", "engines.exposure", "engines.ranked"},
     "engines.ranked": CORE | MECHANISMS | {"engines.evaluate", "engines.candidates", "engines.policies"},
     "engines.partitions": CORE | MECHANISMS | {"engines.evaluate", "engines.candidates", "engines.policies"},
-    "engines.exposure_place": CORE | {"engines.evaluate"},
+    "engines.exposure_place": CORE | {"engines.evaluate", "engines.candidates", "engines.policies"},
     "engines.exposure_changes": CORE | {"engines.evaluate", "engines.exposure_place"},
     "engines.exposure_search": CORE | MECHANISMS | {"engines.evaluate"},
     "engines.exposure": CORE

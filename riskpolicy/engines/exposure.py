@@ -177,7 +177,7 @@ class Exposure:
 
     @property
     def sought(self) -> bool:
-        """Whether `changes` are sought: something is held, and the ruleset's score ranks."""
+        """Whether `changes` are sought: something is held, and no plugin or draw says who goes first."""
         return self._of.sought
 
     @property
@@ -445,9 +445,9 @@ class _Source:
 
     @property
     def sought(self) -> bool:
-        """Whether changes of the rank are sought: where something is held, and the ruleset's score ranks."""
+        """Whether changes of the rank are sought: where something is held, and the ruleset itself says who ranks."""
         rules = self.evaluation.plan.deleveraging
-        return self.position >= 0 and rules is not None and rules.by_score
+        return self.position >= 0 and rules is not None and rules.ranks is None and not rules.drawn
 
     def changes(self, now: Exposure, rank: int | None, light: int | None) -> Changes:
         """Return the smallest changes that move the rank as asked."""
@@ -462,11 +462,9 @@ def _left_out(plan: Plan, rules: Deleveraging) -> list[str]:
     """Return what the numbers under a ruleset leave out, as sentences."""
     said = []
     if rules.ranks is not None:
-        said.append(f"Plugin `{rules.ranks}` ranks, at this mark and when contracts are taken.")
+        said.append(f"Plugin `{rules.ranks}` ranks; which change would move its rank is not sought.")
     if rules.drawn:
         said.append("Nobody is ranked: positions are closed one after the other from a place that is drawn.")
-    elif not rules.by_score:
-        said.append("Which change would move its rank is not sought: it is not the ruleset's score that ranks.")
     if plan.collateral is not None:
         said.append("Which margin or profit would move its rank is not sought: collateral has weights.")
     before = list(itertools.takewhile(lambda step: step.do != "deleverage", plan.steps))

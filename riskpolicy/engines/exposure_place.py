@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any, TypeAlias
 
+from riskpolicy.engines.candidates import candidate
 from riskpolicy.engines.core.ahead import Ahead
 from riskpolicy.engines.core.bound import Bound
 from riskpolicy.engines.core.exact import Change, ExactBucket, Number, holding, position_row
 from riskpolicy.engines.core.ordering import queue_key
 from riskpolicy.engines.evaluate import Evaluation
+from riskpolicy.engines.policies.queues import DEFAULT_KEYS, keys_of
+
+#: What a queue is sorted by, the smallest first.
+Key: TypeAlias = tuple[Number | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +37,15 @@ class Supposed:
     def __init__(self, evaluation: Evaluation, i: int) -> None:
         rules = evaluation.plan.deleveraging
         assert rules is not None
-        self.rules, self.bound, self.i = rules, evaluation.bound, i
+        self.evaluation, self.rules, self.bound, self.i = evaluation, rules, evaluation.bound, i
+        keys: Any = rules.parameters.get("keys", DEFAULT_KEYS)
+        self.by_keys = keys_of(keys) if rules.rule == "lexicographic" else None
         segment = segment_of(self.bound, i)
         queue = evaluation.queue
         rows = queue.order[int(queue.start[segment]) : int(queue.start[segment + 1])]
         self.others = rows[rows != i]
         self.sums = Ahead(self.bound, self.others)
-        self.keys: dict[int, tuple[Number, ...] | None] = {}
+        self.keys: dict[int, Key | None] = {}
         self.bucket = int(self.bound.positions.bucket[i])
         self.held = holding(self.bound, i)
 
@@ -68,16 +76,18 @@ class Supposed:
         lit = math.ceil((contracts + size) * count / (self.sums.whole + size))
         return count + 1 - min(max(lit, 1), count)
 
-    def _other(self, row: int) -> tuple[Number, ...] | None:
+    def _other(self, row: int) -> Key | None:
         if row not in self.keys:
             bucket = ExactBucket(self.bound, int(self.bound.positions.bucket[row]))
             self.keys[row] = self._key(bucket, bucket.members.index(row), row)
         return self.keys[row]
 
-    def _key(self, bucket: ExactBucket, place: int, row: int | None = None) -> tuple[Number, ...] | None:
+    def _key(self, bucket: ExactBucket, place: int, row: int | None = None) -> Key | None:
         """Return what the queue is sorted by, the smallest first: score and ties, then the account."""
-        account = int(self.bound.positions.account[self.i if row is None else row])
-        return queue_key(self.rules, position_row(bucket, place), Fraction(account))
+        i = self.i if row is None else row
+        if self.by_keys is not None:
+            return self.by_keys(candidate(self.evaluation, i, bucket, 1))
+        return queue_key(self.rules, position_row(bucket, place), Fraction(int(self.bound.positions.account[i])))
 
 
 def segment_of(bound: Bound, i: int) -> int:

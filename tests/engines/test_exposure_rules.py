@@ -35,8 +35,9 @@ def test_keys_of_the_rule_rank_wherever_a_rank_is_shown():
     assert [row["account"] for row in head] == ["l3", "l2"]
     # That is the order of the resolutions too: 15 of l3 for s1, its others and 10 of l2 for s2, the rest for s3.
     assert found["l3"].first.move < found["l2"].first.move < found["l1"].first.move
-    assert found["l3"].changes() == type(found["l3"].changes())()
-    assert "not the ruleset's score" in found["l3"].remarks[0]
+    # At 20 contracts each the account decides, and l3 is behind l2.
+    assert found["l3"].changes().size.value == 20
+    assert [found["l3"].what_if(size=size).adl_rank for size in (21, 20)] == [1, 2]
 
 
 def test_the_newest_position_can_go_first():

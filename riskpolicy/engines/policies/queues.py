@@ -143,16 +143,23 @@ def lexicographic(
 
 def in_order(keys: Sequence[str] = DEFAULT_KEYS) -> Callable[[Sequence[Candidate]], list[int]]:
     """Return what orders candidates by keys, then by account; QueryError as `lexicographic` raises it."""
-    order = [_key(text) for text in keys]
+    key = keys_of(keys)
 
     def by_keys(candidates: Sequence[Candidate]) -> list[int]:
-        places = by_account(candidates)
-        # Stable sorts, the last key first.
-        for column, falling in reversed(order):
-            places.sort(key=lambda i, of=KEYS[column]: of(candidates[i]), reverse=falling)  # type: ignore[misc]
-        return places
+        return sorted(range(len(candidates)), key=lambda i: (*key(candidates[i]), candidates[i].rank))
 
     return by_keys
+
+
+def keys_of(keys: Sequence[str] = DEFAULT_KEYS) -> Callable[[Candidate], tuple[Fraction | float | str, ...]]:
+    """Return what a candidate is ordered by, the smallest first: keys as they fall, then the account as text."""
+    order = [_key(text) for text in keys]
+
+    def key(c: Candidate) -> tuple[Fraction | float | str, ...]:
+        values = ((KEYS[column](c), falling) for column, falling in order)
+        return (*(-value if falling else value for value, falling in values), c.account)
+
+    return key
 
 
 def _key(text: str) -> tuple[str, bool]:

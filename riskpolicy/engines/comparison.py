@@ -11,7 +11,7 @@ from typing import TypeAlias
 from riskpolicy.engines import adl_metrics as metrics
 from riskpolicy.engines.adl_metrics import Outcome, Share
 from riskpolicy.engines.candidates import Bankruptcy, Queued, Side, queued
-from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Demand, RankAdl
+from riskpolicy.engines.core.adl import AllocateAdl, Allocation, Candidate, Demand, RankAdl
 from riskpolicy.engines.evaluate import Evaluation
 from riskpolicy.engines.policies import (
     HAIRCUT,
@@ -169,7 +169,8 @@ def run(
         severity = Severity() if wave is None else severities.get(demand.instrument, wave.start(demand.instrument))
         # As a resolution does: who may give to the part that is asked for, then ranked for it.
         part = asked(demand, severity)
-        able = ordered(now[key].able(part, event.account), part).candidates
+        able_now = now[key].able(part, event.account)
+        able = (ordered(able_now, part) if part.contracts else able_now).candidates
         accounts.append(tuple(c.account for c in able))
         shares.append(severity.value)
         if allocate is None:
@@ -179,7 +180,7 @@ def run(
             outcomes.append(metrics.paid_outcome(demand, able, paid.paid))
             now[key] = now[key].paid(paid.paid, paid.entry_prices)
         else:
-            allocation = _whole(demand, allocate(part, able))
+            allocation = _whole(demand, allocate(part, able)) if part.contracts else _unasked(demand, able)
             money = raised(demand, sum(allocation.given, ZERO))
             allocations.append(allocation)
             outcomes.append(metrics.outcome(demand, able, allocation))
@@ -222,6 +223,12 @@ def _wave(evaluation: Evaluation, severity: str | None) -> Wave | None:
 def _whole(demand: Demand, allocation: Allocation) -> Allocation:
     """Return an answer to a part of a demand as one to all of it: what was not asked for remains."""
     return replace(allocation, remaining=demand.contracts - sum(allocation.given, ZERO))
+
+
+def _unasked(demand: Demand, candidates: Sequence[Candidate]) -> Allocation:
+    """Return the answer where a severity of zero asks for nothing: no policy or plugin is asked."""
+    none = (ZERO,) * len(candidates)
+    return Allocation(none, tuple(c.barred or "nothing is asked for" for c in candidates), demand.contracts)
 
 
 def _side(event: Bankruptcy) -> Key:

@@ -301,3 +301,19 @@ def test_the_policy_of_a_ruleset_is_compared_as_it_resolves(take, severity):
 
 
 SHORTS_OF = ((8, 130), (7, 120), (6, 110), (4, 101))
+
+
+def test_a_severity_of_zero_asks_no_policy_and_no_plugin():
+    asked_for = []
+
+    def allocate(demand, candidates):
+        asked_for.append(demand)
+        raise AssertionError(candidates)
+
+    evaluation = evaluate(base(), BOOK)
+    (comparison,) = compare(
+        evaluation, bankruptcies(evaluation), ["mine"], severity="static:start=0", own={"mine": allocate}
+    )
+    (answer,) = comparison.runs[0].allocations
+    assert asked_for == []
+    assert (set(answer.given), set(answer.skipped), answer.remaining) == ({0}, {"nothing is asked for"}, 10)

@@ -283,3 +283,20 @@ def test_with_collateral_a_standing_is_that_of_its_account_whatever_the_order_of
         evaluation = rp.load("drift").evaluate({**tables, "accounts": accounts_})
         states = {row["account"]: row["state"] for row in evaluation.buckets.rows()}
         assert states == {"A": "healthy", "Z": "liquidatable"}
+
+
+def test_what_is_left_of_a_bucket_without_positions_goes_to_a_fund_without_a_market():
+    """Liquidated for too small a balance, and flat: its margin is handed over, and is nobody's profit in a market."""
+    made = venue.base()
+    made["instruments"][0]["fund"] = "main"
+    made["liquidation"]["trigger"] = "equity < 10 * settle"
+    made["liquidation"]["steps"] = [
+        {"id": "take", "do": "takeover", "by": "main", "price": "bankruptcy_price", "leftover": "fund"}
+    ]
+    tables = venue.cross(
+        [("a", "BTCUSDT", 1, 100), ("b", "BTCUSDT", -1, 100)], {"a": 1000, "b": 1000}, {"BTCUSDT": 100}
+    )
+    tables["accounts"].append({"account": "flat", "currency": "USDT", "balance": 5})
+    tables["funds"] = [{"fund": "main", "currency": "USDT", "balance": 0}]
+    result = venue.evaluate(made, tables).resolve("book")
+    assert [s.what for s in result.steps] == ["leftover margin to the fund"]

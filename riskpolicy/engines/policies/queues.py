@@ -104,7 +104,8 @@ def random_start(*, numeraire: Numeraire = "contracts", overlap: bool = True, wh
     """From a start drawn by the demand's seed and event, cyclically by account, skipping who can not trade.
 
     Can not trade: at the demand's price all its contracts would lose more than its equity, so that the bankruptcy
-    prices do not overlap. The draw is the SHA-256 of seed, event, instrument and side: the same on every machine.
+    prices do not overlap; a resolution gives such candidates no cap, under any policy. The draw is the SHA-256 of seed,
+    event, instrument and side: the same on every machine.
     """
 
     def allocate(demand: Demand, candidates: Sequence[Candidate]) -> Allocation:

@@ -63,6 +63,12 @@ class Losses(Books):
                 self.windowed.append((drawn.layer.id, loss, drawn.amount * quantum))
             self.paid(bucket, drawn, currency, quantum)
 
+    def gain_by(self, bucket: int, fund: int, amount: Fraction) -> None:
+        """Count what a fund gains by a bucket in the market of its largest position; nothing where it has none."""
+        market = loss_of(self.bound, bucket).market
+        if market:
+            self.gain_in(self.plan.instruments.number[market], fund, amount)
+
     def excepted(self, bucket: int, layer: Layer) -> bool:
         """Return whether a market of the bucket is in a state in which the layer does not pay."""
         members = self.bound.members(bucket) if layer.unless else []
@@ -76,9 +82,7 @@ class Losses(Books):
             return
         if layer.pays == "fund":
             payers = self.payers_in(layer.fund, drawn.amount)
-            market = loss_of(self.bound, bucket).market
-            if market:
-                self.gain_in(self.plan.instruments.number[market], layer.fund, -drawn.amount * quantum)
+            self.gain_by(bucket, layer.fund, -drawn.amount * quantum)
         else:
             payers = [(RESIDUAL if layer.pays == "residual" else WITHDRAWALS, drawn.amount)]
         money = [*((name, currency, -part) for name, part in payers), (account, currency, drawn.amount)]

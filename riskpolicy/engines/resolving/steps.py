@@ -12,7 +12,7 @@ from riskpolicy.engines.core.adl import NO_OVERLAP
 from riskpolicy.engines.core.changes import account_code
 from riskpolicy.engines.core.draw import equal_parts
 from riskpolicy.engines.core.exact import ZERO, ExactBucket, ExactPosition, Holding, position_row
-from riskpolicy.engines.core.funds import fund_behind, fund_row, loss_of
+from riskpolicy.engines.core.funds import fund_behind, fund_row
 from riskpolicy.engines.core.resolution import Deleveraged, Done, Skipped
 from riskpolicy.engines.execution import Fill
 from riskpolicy.engines.liquidation import BANKRUPT, HEALTHY
@@ -317,8 +317,7 @@ class Steps(Closing):
             )
             self.add(bucket, -left * quantum)
             self.credit(step.by, left)
-            market = loss_of(self.bound, bucket).market
-            self.gain_in(self.plan.instruments.number[market], step.by, left * quantum)
+            self.gain_by(bucket, step.by, left * quantum)
             self.note(bucket, step, "leftover margin to the fund", amount=left * quantum)
 
     def _deleverage(self, bucket: int, step: Step) -> None:

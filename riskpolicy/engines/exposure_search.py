@@ -164,6 +164,8 @@ class Search:
         ]
         mark = float(self.mark)
         steps = (prices / mark - 1) * (-STEPS if self.short else STEPS)
+        # A price at a whole millionth may come out a hair below it, and just beyond it is where something happens.
+        steps = steps + 1e-6
         steps = np.floor(steps[np.isfinite(steps) & (steps >= 0) & (steps < 1e15)]).astype(np.int64)
         last = int(steps.max(initial=0))
         limit = STEPS - 1 if self.short else max(9 * STEPS, 2 * last)
